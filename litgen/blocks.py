@@ -3,6 +3,7 @@
 Chapter: book/vae/elbo.md.  Proof: tests/test_blocks.py.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class MLP(nn.Sequential):
         if len(sizes) < 2:
             raise ValueError(f"an MLP needs an input and an output size, got {list(sizes)}")
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), activation()]
         super().__init__(*layers[:-1])
 

@@ -2,8 +2,8 @@
 
 Chapter: book/contributing.md.  Proof: tests/test_digest.py.
 
-The hash must be the same on every supported Python, so it is made of tokens: syntax trees change from
-version to version. f-strings, which newer tokenizers take apart, enter as their source text.
+The hash must be the same on every supported Python, so it is made of tokens: syntax trees change
+from version to version. f-strings, which newer tokenizers take apart, enter as their source text.
 """
 
 import ast
@@ -26,7 +26,8 @@ CLOSING = {getattr(tokenize, f"{prefix}_END", -1) for prefix in PREFIXED}
 def normalized(source: str) -> str:
     """Return the logical lines of a module without what cannot change a result.
 
-    Dropped: comments, blank lines, statements that are only a string (docstrings), the width of the
+    Dropped: comments, blank lines, statements that are only a string (docstrings), the width of
+        the
     indentation, line breaks inside brackets, the kind of quotes, a formatter's trailing commas.
 
     Raises:

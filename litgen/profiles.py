@@ -11,24 +11,30 @@ from typing import Literal
 
 import torch
 
-__all__ = ["Profile", "choice", "configure", "device_for", "hardware"]
+from litgen.training import cpu_abilities
+
+__all__ = ["Profile", "allowed", "configure", "device_for", "hardware"]
 
 Profile = Literal["cpu", "gpu"]
 
 
-def choice() -> Literal["auto", "cpu", "gpu"]:
-    """Return what LITGEN_PROFILE asks for; unset means ``auto``.
+def allowed() -> tuple[Profile, ...]:
+    """Return the profiles that may be shown, best first, as LITGEN_PROFILE asks: auto, cpu or gpu.
 
-    ``auto`` shows a published GPU run where a fresh one exists and runs the CPU config otherwise.
+    Unset or ``auto``: a published GPU run where a fresh one exists, else the CPU config.
 
     Raises:
         ValueError: the variable holds another word.
     """
+    choices: dict[str, tuple[Profile, ...]] = {
+        "auto": ("gpu", "cpu"),
+        "cpu": ("cpu",),
+        "gpu": ("gpu",),
+    }
     word = os.environ.get("LITGEN_PROFILE") or "auto"
-    for known in ("auto", "cpu", "gpu"):
-        if word == known:
-            return known  # type: ignore[return-value]
-    raise ValueError(f"unknown profile {word!r} in LITGEN_PROFILE; there are: auto, cpu, gpu")
+    if word not in choices:
+        raise ValueError(f"unknown profile {word!r} in LITGEN_PROFILE; there are: auto, cpu, gpu")
+    return choices[word]
 
 
 def device_for(profile: Profile) -> torch.device:
@@ -60,5 +66,5 @@ def hardware(device: torch.device) -> str:
     """Name a device as provenance does: the GPU's name, or the processor and its threads."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    name = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
+    name = cpu_abilities().get("cpu_name") or platform.machine()
     return f"{name}, {torch.get_num_threads()} threads"

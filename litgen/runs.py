@@ -3,9 +3,10 @@
 Chapter: book/contributing.md.  Proof: tests/test_runs.py.
 
 A run is one safetensors file: weights, a small evaluation batch and snapshots in half precision;
-history, metrics and provenance as JSON in its header. Nothing in it is ever unpickled. The digest says
-what the run depends on: the recipe's source and the litgen source it imports, its config, its seed, its
-data. Modules that store, draw or fetch do not count; data enter by the checksum of their content.
+history, metrics and provenance as JSON in its header. Nothing in it is ever unpickled. The digest
+says what the run depends on: the recipe's source and the litgen source it imports, its config, its
+seed, its data. Modules that store, draw or fetch do not count; data enter by the checksum of their
+content.
 """
 
 import dataclasses
@@ -62,8 +63,8 @@ class Run:
         metrics: headline numbers, with their unit in the name (``test_nll_nats``).
         history: curves, one list of numbers each.
         data: the provenance of each data set that was read (``data.sources.Record`` as a dict).
-        provenance: filled by the store: recipe, profile, config, seed, device, seconds, peak memory,
-            package versions, commit, date, digest.
+        provenance: filled by the store: recipe, profile, config, seed, device, seconds, peak
+            memory, package versions, commit, date, digest.
     """
 
     tensors: dict[str, Tensor]
@@ -96,7 +97,7 @@ class Run:
 
 
 def published_folder() -> Path:
-    """Return the folder of the published GPU runs: LITGEN_RUNS, or book/runs beside the package."""
+    """Return the folder of published GPU runs: LITGEN_RUNS, or book/runs beside the package."""
     return Path(os.environ.get("LITGEN_RUNS") or Path(__file__).parents[1] / "book" / "runs")
 
 
@@ -104,21 +105,21 @@ def get(recipe: str, seed: int = 0) -> Run:
     """Return a recipe's run in the profile that LITGEN_PROFILE asks for, training it if need be.
 
     A fresh published GPU run comes first (profiles ``auto`` and ``gpu``), then the cache, then a
-    training. A miss never starts the full config on a machine without a GPU: ``auto`` says so and runs
-    the reduced one.
+    training. A miss never starts the full config on a machine without a GPU: ``auto`` says so and
+    runs the reduced one.
 
     Raises:
         ValueError: an unknown recipe or profile.
         RuntimeError: LITGEN_PROFILE=gpu on a machine without a GPU, and no fresh run.
     """
-    wanted = profiles.choice()
-    for profile in (
-        ("gpu",) if wanted == "gpu" else ("cpu",) if wanted == "cpu" else ("gpu", "cpu")
-    ):
+    allowed = profiles.allowed()
+    for profile in allowed:
         run = find(recipe, profile, seed)
         if run is not None:
             return run
-    return train(recipe, "gpu" if wanted == "gpu" else "cpu", seed)
+    if allowed == ("gpu", "cpu"):
+        print(f"litgen: no fresh GPU run of {recipe}; training its reduced CPU config")
+    return train(recipe, allowed[-1], seed)
 
 
 def find(recipe: str, profile: profiles.Profile, seed: int = 0) -> Run | None:
@@ -236,9 +237,10 @@ def expected_digest(recipe: str, profile: profiles.Profile, seed: int = 0) -> st
 
 
 def status() -> list[dict[str, Any]]:
-    """Return one dictionary a recipe: for each profile ``fresh``, ``stale`` or ``missing``, and why.
+    """Return one dictionary a recipe: ``fresh``, ``stale`` or ``missing`` for each profile.
 
-    Keys: recipe, cpu, gpu; ``details`` holds for each profile that has a run its digest, the parts that
+    Keys: recipe, cpu, gpu; ``details`` holds for each profile that has a run its digest, the parts
+        that
     changed, device, seconds, metrics and bytes.
     """
     from litgen import recipes
@@ -376,7 +378,7 @@ def _usable(path: Path, recipe: str) -> Run | None:
 
 
 def _only_one(path: Path) -> FileLock:
-    """Return a lock that the system releases when its process dies; say so if it has to be waited for."""
+    """Return a held lock, which the system releases when this process dies; say so if it waits."""
     lock = FileLock(path.with_name(path.name + ".lock"))
     try:
         lock.acquire(timeout=0)
@@ -406,7 +408,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """Return the commit, with a plus where the tree differs from it; empty outside a repository."""
+    """Return the commit, with a plus where the tree differs; empty outside a repository."""
     root = Path(__file__).parents[1]
     try:
         described = subprocess.run(

@@ -1,7 +1,7 @@
 """Shapes in signatures: jaxtyping's names, or plain tensors where jaxtyping is not installed.
 
-A machine that only trains needs torch, numpy, safetensors and tqdm; there the shapes are documentation.
-While the tests run they are checked (pyproject.toml).
+A machine that only trains needs torch, numpy, safetensors and tqdm; there the shapes are
+documentation. While the tests run they are checked (pyproject.toml).
 
 Proof: tests/test_shapes.py.
 """

@@ -6,13 +6,22 @@ Chapter: book/vae/elbo.md.  Proof: tests/test_training.py.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from litgen.shapes import Float
 
-__all__ = ["Player", "Step", "half_rounded", "minibatches", "mixed_precision", "play"]
+__all__ = [
+    "Player",
+    "Step",
+    "cpu_abilities",
+    "half_rounded",
+    "minibatches",
+    "mixed_precision",
+    "play",
+]
 
 
 @dataclass(frozen=True)
@@ -93,15 +102,21 @@ def minibatches(
 def mixed_precision(device: torch.device, wanted: bool = True) -> AbstractContextManager[object]:
     """Return a context in which networks compute in bfloat16 where the device multiplies it fast.
 
-    Weights, losses and optimiser stay in float32. Where it is not wanted, or the device has no such
-    hardware, the context changes nothing.
+    Weights, losses and optimiser stay in float32. Where it is not wanted, or the device has no
+    such hardware, the context changes nothing.
     """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        abilities = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-        fast = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+        able = cpu_abilities() if device.type == "cpu" else {}
+        fast = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return torch.autocast(device.type, torch.bfloat16) if fast and wanted else nullcontext()
+
+
+def cpu_abilities() -> dict[str, Any]:
+    """Return what torch knows of this processor, by name; empty where it does not say."""
+    ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return ask()
 
 
 def half_rounded(model: torch.nn.Module) -> None:

@@ -43,6 +43,7 @@ def load(split: sources.Split = "train", stand_in: bool = True) -> sources.Image
         WrongBytes: a file in LITGEN_DATA is not what its name says.
         DataUnavailable: nothing has the data, and no stand-in is wanted or at hand.
     """
+    sources.check_split(split)
     try:
         return sources.load_idx(MNIST, split)
     except sources.DataUnavailable as reason:

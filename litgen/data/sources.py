@@ -345,7 +345,6 @@ def load_idx(data_set: IdxSet, split: Split) -> ImageSet:
         WrongBytes: a file in LITGEN_DATA is not what its name says.
         DataUnavailable: nothing has it; the message says what was tried.
     """
-    check_split(split)
     contents, source = _first_that_has_it(data_set, split)
     names = [file.name for file in IDX_FILES[data_set.name][split]]
     images, labels = (decode_idx(*pair) for pair in zip(contents, names, strict=True))
@@ -381,7 +380,8 @@ def _places(data_set: IdxSet) -> Iterator[tuple[str, Look]]:
     """List where to look, by name and function; the function says in its error why it failed."""
     yield "read", _in_users_folder
     yield "read from the cache", _in_cache
-    yield "read", _in_installed_package
+    if data_set.installed:
+        yield "read", _in_installed_package
     if offline():
         yield "nowhere", _forbidden
     else:
@@ -394,6 +394,8 @@ def _in_users_folder(data_set: IdxSet, split: Split) -> tuple[list[bytes], str]:
     if not os.environ.get("LITGEN_DATA"):
         raise DataUnavailable("LITGEN_DATA is not set")
     root = data_folder()
+    if not root.is_dir():
+        raise DataUnavailable("LITGEN_DATA names a folder that does not exist")
     layouts = (root / data_set.name.replace("-", "") / "raw", root / data_set.name.lower(), root)
     contents = []
     for file in IDX_FILES[data_set.name][split]:
@@ -430,7 +432,7 @@ def _in_installed_package(data_set: IdxSet, split: Split) -> tuple[list[bytes], 
     """Look where a system package keeps the files."""
     folder = data_set.installed
     if folder is None or not folder.is_dir():
-        raise DataUnavailable("no installed package has it")
+        raise DataUnavailable("no installed package brings it")
     contents = []
     for file in IDX_FILES[data_set.name][split]:
         path = _either(folder, file.name)
@@ -449,8 +451,9 @@ def _either(folder: Path, name: str) -> Path | None:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's message without line breaks, as a reason among others."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error's message on one line and without the user's folder: a page may show it."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.replace(str(cache_folder()), "CACHE")
 
 
 # -- fetching into the cache --------------------------------------------------------------------
@@ -613,12 +616,12 @@ def _run(command: Sequence[str], folder: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise DataUnavailable(f"{Path(program).name} took too long") from None
+        raise DataUnavailable(f"the command took over {COMMAND_SECONDS:.0f} s") from None
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith(("npm err", "error", "e:"))]
         said = (errors or lines[-1:] or ["no message"])[0]
-        raise DataUnavailable(f"{Path(program).name} failed with {done.returncode}: {said}")
+        raise DataUnavailable(f"the command failed with {done.returncode}: {said}")
 
 
 def _the_archive(folder: Path, pattern: str, sha256: str) -> Path:

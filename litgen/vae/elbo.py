@@ -1,11 +1,13 @@
 """The evidence lower bound, its importance-weighted relatives and its two gradient estimators.
 
 Chapter: book/vae/elbo.md.  Proof: tests/vae/test_elbo.py.
-References: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014); Burda, Grosse & Salakhutdinov,
+References: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014); Burda, Grosse &
+    Salakhutdinov,
 "Importance Weighted Autoencoders" (2016).
 
 Notation: the paper's q(z|x) is what ``encoder`` returns, (mean, log_var); log p(x|z) is
-``log_likelihood(x, decoder(z))``; epsilon is ``noise``. Everything is in nats, one number per example.
+``log_likelihood(x, decoder(z))``; epsilon is ``noise``. Everything is in nats, one number per
+example.
 """
 
 import math
@@ -58,8 +60,8 @@ def elbo(
 ) -> Elbo:
     """Estimate the bound with one latent sample per example. Implements eq:elbo-estimator.
 
-    The KL is exact; only the reconstruction is sampled. To train, lower ``-elbo(...).bound.mean()``:
-    the mean runs over examples, never over pixels or latents.
+    The KL is exact; only the reconstruction is sampled. To train, lower
+    ``-elbo(...).bound.mean()``: the mean runs over examples, never over pixels or latents.
     """
     mean, log_var = encoder(x)
     z = gaussian.reparameterize(mean, log_var, noise)
@@ -85,7 +87,8 @@ def importance_weighted_bound(
 ) -> Float[Tensor, " batch"]:
     """Return the log of the average weight. Implements eq:importance-bound.
 
-    One sample gives the ELBO (with a sampled KL); more samples never lower the bound in expectation.
+    One sample gives the ELBO (with a sampled KL); more samples never lower the bound in
+    expectation.
     """
     return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))
 

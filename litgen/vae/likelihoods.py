@@ -1,10 +1,12 @@
-"""Log-likelihoods of images given a decoder's output: real log-probabilities, in nats, per example.
+"""Log-likelihoods of images given a decoder's output: log-probabilities in nats, per example.
 
 Chapter: book/vae/elbo.md.  Proof: tests/vae/test_likelihoods.py.
-References: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014), appendix C; Salimans et al.,
+References: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014), appendix C; Salimans et
+    al.,
 "PixelCNN++" (2017), section 2.1, for the discretised logistic.
 
-Notation: ``x`` holds an image's pixels in its last axis, in [0, 1]; every function sums over that axis,
+Notation: ``x`` holds an image's pixels in its last axis, in [0, 1]; every function sums over that
+    axis,
 so that the leading axes of ``x`` and of the parameters may be batch, or samples and batch.
 """
 
@@ -26,12 +28,13 @@ def bernoulli(
 ) -> Float[Tensor, "*batch"]:
     """Return log p(x) of independent Bernoulli pixels. Implements eq:bernoulli-likelihood.
 
-    A log-probability for x in {0, 1}. Grey values in between are accepted, as they are in the usual
-    example, but the number is then no log-probability of anything (book/vae/elbo.md says why).
+    A log-probability for x in {0, 1}. Grey values in between are accepted, as they are in the
+    usual example, but the number is then no log-probability of anything (book/vae/elbo.md says
+    why).
 
     Raises:
-        ValueError: x outside [0, 1] (looked at on the CPU only: elsewhere it would stall the device),
-            or another number of pixels than logits.
+        ValueError: x outside [0, 1] (looked at on the CPU only: elsewhere it would stall the
+            device), or another number of pixels than logits.
     """
     _check_pixels(x, logits)
     _check_unit_interval(x)
@@ -45,13 +48,15 @@ def gaussian_pixels(
     mean: Float[Tensor, "*#batch pixels"],
     log_scale: Float[Tensor, ""],
 ) -> Float[Tensor, "*batch"]:
-    """Return log N(x; mean, exp(log_scale)^2), a density in nats. Implements eq:gaussian-likelihood.
+    """Return log N(x; mean, exp(log_scale)^2), a density in nats.
+
+    Implements eq:gaussian-likelihood.
 
     Args:
         x: images.
         mean: of each pixel.
-        log_scale: log of the one standard deviation that all pixels share; make it a parameter, and
-            the model learns how much of the image is noise.
+        log_scale: log of the one standard deviation that all pixels share; make it a parameter,
+            and the model learns how much of the image is noise.
 
     Raises:
         ValueError: another number of pixels than mean.
@@ -67,8 +72,8 @@ def discretized_logistic(
 ) -> Float[Tensor, "*batch"]:
     """Return log P(x) of 8-bit pixels under a logistic cut into 256 bins.
 
-    Implements eq:discretized-logistic: the logistic's mass within half a grey level of x; the first
-    and last bins reach to minus and plus infinity, so that the 256 probabilities sum to one.
+    Implements eq:discretized-logistic: the logistic's mass within half a grey level of x; the
+    first and last bins reach to minus and plus infinity, so that the 256 probabilities sum to one.
 
     Args:
         x: images whose values are multiples of 1/255.

@@ -64,7 +64,8 @@ class LinearGaussian:
         whitened = torch.linalg.solve_triangular(factor, centred, upper=False).squeeze(-1)
         log_det = 2 * factor.diagonal().log().sum()
         constant = len(self.bias) * math.log(2 * math.pi)
-        return -0.5 * (constant + log_det + whitened.square().sum(dim=-1))
+        log_prob: Tensor = -0.5 * (constant + log_det + whitened.square().sum(dim=-1))
+        return log_prob
 
     def posterior(
         self, x: Float[Tensor, "*batch pixels"]

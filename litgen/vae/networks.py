@@ -3,8 +3,8 @@
 Chapter: book/vae/elbo.md.  Proof: tests/vae/test_networks.py.
 Reference: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014), appendix C.
 
-An encoder maps (..., pixels) to (mean, log_var), each (..., latent); a decoder maps (..., latent) to
-(..., pixels), the likelihood's logits or means.
+An encoder maps (..., pixels) to (mean, log_var), each (..., latent); a decoder maps (..., latent)
+to (..., pixels), the likelihood's logits or means.
 """
 
 from collections.abc import Sequence

@@ -146,15 +146,18 @@ def build(config: Config, pixels: int = 784) -> VAE:
         ValueError: ``hidden`` does not fit ``network``, or an unknown network.
     """
     if config.network == "dense":
-        encoder = DenseEncoder(pixels, config.hidden, config.latent)
-        return VAE(encoder, DenseDecoder(config.latent, config.hidden[::-1], pixels))
+        return VAE(
+            DenseEncoder(pixels, config.hidden, config.latent),
+            DenseDecoder(config.latent, config.hidden[::-1], pixels),
+        )
     if config.network != "convolutional":
         raise ValueError(f"unknown network {config.network!r}; there are: dense, convolutional")
     if len(config.hidden) != 1:
         raise ValueError(f"a convolutional network takes one width, got {config.hidden}")
     side, channels = math.isqrt(pixels), config.hidden[0]
-    encoder = ConvEncoder(side, channels, config.latent)
-    return VAE(encoder, ConvDecoder(config.latent, channels, side))
+    return VAE(
+        ConvEncoder(side, channels, config.latent), ConvDecoder(config.latent, channels, side)
+    )
 
 
 def data(config: Config) -> tuple[str, ...]:
@@ -177,7 +180,7 @@ def measure(config: Config, model: VAE, x: Float[Tensor, "images pixels"]) -> di
     """Return the test ELBO, its two terms, and -log p(x) by importance weighting, in nats."""
     generator = torch.Generator(x.device).manual_seed(0)
     nll, reconstruction, kl = [], [], []
-    for batch in x.split(250):
+    for batch in torch.split(x, 250):
         noise = torch.randn(len(batch), config.latent, generator=generator, device=x.device)
         with torch.no_grad(), mixed_precision(x.device, config.mixed):
             terms = elbo.elbo(batch, model.encoder, model.decoder, bernoulli, noise)

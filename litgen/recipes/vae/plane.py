@@ -36,7 +36,7 @@ GPU = Config(
 
 
 def train(config: Config, seed: int, device: torch.device) -> Run:
-    """Train as vae/digits does; keep the plane and the posterior means of 1,000 test images on the way.
+    """Train as vae/digits does; keep the plane and 1,000 posterior means on the way.
 
     Raises:
         ValueError: a config whose latent space is no plane.
@@ -61,7 +61,9 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
 
 def snapshot_turns(turns: int, count: int = 14) -> Int[Tensor, " moments"]:
     """Return moments that lie close together at the start, where the plane changes fast."""
-    return torch.logspace(0, 1, count).sub(1).div(9).mul(turns - 1).round().long().add(1).unique()
+    steps = (torch.logspace(0, 1, count) - 1) / 9 * (turns - 1)
+    moments: Tensor = torch.unique(steps.round().long() + 1)
+    return moments
 
 
 @torch.no_grad()
