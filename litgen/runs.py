@@ -39,6 +39,7 @@ __all__ = [
     "get",
     "is_fresh",
     "load",
+    "planned",
     "published_folder",
     "save",
     "status",
@@ -131,6 +132,13 @@ def find(recipe: str, profile: profiles.Profile, seed: int = 0) -> Run | None:
         if run is not None and is_fresh(run):
             return run
     return None
+
+
+def planned(recipe: str, seed: int = 0) -> tuple[profiles.Profile, str]:
+    """Return the profile and the digest of the run that ``get`` would return, without training."""
+    allowed = profiles.allowed()
+    profile = next((p for p in allowed if find(recipe, p, seed) is not None), allowed[-1])
+    return profile, expected_digest(recipe, profile, seed)
 
 
 def is_fresh(run: Run) -> bool:

@@ -67,7 +67,8 @@ def play(players: Iterable[Player], batches: Iterator[Tensor], turns: int) -> It
                 if loss.numel() != 1:
                     raise ValueError(f"{player.name}'s loss has shape {tuple(loss.shape)}, not ()")
                 player.optimizer.zero_grad(set_to_none=True)
-                loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+                if loss.requires_grad:  # otherwise it reaches nothing, which is said below
+                    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
                 unreached = sum(p.grad is None for p in parameters)
                 if unreached:
                     raise ValueError(
@@ -116,7 +117,7 @@ def mixed_precision(device: torch.device, wanted: bool = True) -> AbstractContex
 def cpu_abilities() -> dict[str, Any]:
     """Return what torch knows of this processor, by name; empty where it does not say."""
     ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    return ask()
+    return dict(ask())  # torch gives a read-only view
 
 
 def half_rounded(model: torch.nn.Module) -> None:

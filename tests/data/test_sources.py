@@ -52,10 +52,12 @@ def tiny_files(seed: int) -> dict[str, bytes]:
 
 
 def md5(content: bytes) -> str:
+    """Return the md5 as the tables keep it."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def packed(content: bytes) -> bytes:
+    """Return the same .gz bytes at every call: no time stamp."""
     return gzip.compress(content, mtime=0)
 
 
@@ -81,6 +83,7 @@ class Shop:
     """Sources that remember who was asked."""
 
     def __init__(self) -> None:
+        """Nobody was asked yet."""
         self.asked: list[str] = []
 
     def source(self, name: str, contents: dict[str, bytes] | Exception) -> Source:
@@ -100,6 +103,7 @@ class Shop:
 
 @pytest.fixture
 def shop() -> Shop:
+    """No source has been asked yet."""
     return Shop()
 
 
@@ -115,6 +119,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def a_set(*offers: Source, installed: Path | None = None) -> IdxSet:
+    """A tiny MNIST that these sources offer."""
     sums = {
         split: sources.checksum(*tensors(FILES, prefix))
         for split, prefix in (("train", "train"), ("test", "t10k"))
@@ -124,16 +129,19 @@ def a_set(*offers: Source, installed: Path | None = None) -> IdxSet:
 
 
 def fill(folder: Path, files: dict[str, bytes], ending: str = "") -> None:
+    """Write the tiny files into a folder, plain or packed."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / f"{name}{ending}").write_bytes(packed(content) if ending else content)
 
 
 def debris(home: Path) -> list[Path]:
+    """List what an unfinished transfer left."""
     return [p for p in home.rglob("*") if p.name.startswith((".incoming", "tmp"))]
 
 
 def assert_right(image_set: sources.ImageSet, prefix: str = "train") -> None:
+    """Compare with the tiny files, decoded by hand."""
     images, labels = tensors(FILES, prefix)
     torch.testing.assert_close(image_set.images, images, rtol=0, atol=0)
     torch.testing.assert_close(image_set.labels, labels, rtol=0, atol=0)
@@ -164,6 +172,7 @@ def test_idx_is_what_the_format_says() -> None:
     ids=["empty", "three bytes", "signed", "not IDX", "cut header", "cut data", "too long"],
 )
 def test_idx_with_a_wrong_header_or_length_is_refused(content: bytes) -> None:
+    """And the message names the file."""
     with pytest.raises(WrongBytes, match="the-file"):
         sources.decode_idx(content, "the-file")
 
@@ -177,6 +186,7 @@ def test_checksum_by_hand() -> None:
 
 
 def test_checksum_tells_values_shapes_types_and_order_apart() -> None:
+    """Memory layout is the one thing that must not count."""
     x, y = torch.arange(6, dtype=torch.uint8), torch.ones(2, dtype=torch.uint8)
     variants = [(x, y), (y, x), (x.reshape(2, 3), y), (x.long(), y), (x + 1, y), (x,), ()]
     assert len({sources.checksum(*v) for v in variants}) == len(variants)
@@ -213,7 +223,7 @@ def test_order_folder_cache_installed_then_sources(shop: Shop, home: Path) -> No
     assert shop.asked == ["first", "second"]
 
 
-@pytest.mark.parametrize("split, prefix", [("train", "train"), ("test", "t10k")])
+@pytest.mark.parametrize(("split", "prefix"), [("train", "train"), ("test", "t10k")])
 @pytest.mark.parametrize("ending", ["", ".gz"])
 @pytest.mark.parametrize("layout", ["MNIST/raw", "mnist", "."])
 def test_layouts_of_the_users_folder(
@@ -224,6 +234,7 @@ def test_layouts_of_the_users_folder(
     split: sources.Split,
     prefix: str,
 ) -> None:
+    """Plain or packed, in each layout; the record says what it is."""
     monkeypatch.setenv("LITGEN_DATA", str(home / "mine"))
     fill(home / "mine" / layout, FILES, ending)
     image_set = sources.load_idx(a_set(), split)
@@ -231,7 +242,8 @@ def test_layouts_of_the_users_folder(
     record = image_set.record
     assert (record.name, record.licence, record.citation) == ("MNIST", "a licence", "a citation")
     assert record.checksum == sources.checksum(*tensors(FILES, prefix))
-    assert record.counts == {"train": 7, "test": 5} and record.stand_in is False
+    assert record.counts == {"train": 7, "test": 5}
+    assert record.stand_in is False
     assert not (home / "cache").exists(), "reading writes nothing"
 
 
@@ -266,9 +278,12 @@ def test_a_wrong_file_of_the_user_is_an_error_and_stays(
     with pytest.raises(WrongBytes) as caught:
         sources.load_idx(a_set(shop.source("shop", FILES)), "train")
     message = str(caught.value)
-    assert "\n" not in message and str(path) in message
-    assert md5(wrong) in message and md5(FILES[NAMES[1]]) in message
-    assert path.read_bytes() == wrong and shop.asked == []
+    assert "\n" not in message
+    assert str(path) in message
+    assert md5(wrong) in message
+    assert md5(FILES[NAMES[1]]) in message
+    assert path.read_bytes() == wrong
+    assert shop.asked == []
 
 
 def test_decoded_content_is_verified_too(shop: Shop) -> None:
@@ -280,6 +295,7 @@ def test_decoded_content_is_verified_too(shop: Shop) -> None:
 
 
 def test_unknown_split_names_the_choices() -> None:
+    """The two real ones pass."""
     with pytest.raises(ValueError, match="'train' or 'test', got 'validation'"):
         sources.check_split("validation")
     sources.check_split("train")
@@ -287,6 +303,7 @@ def test_unknown_split_names_the_choices() -> None:
 
 
 def test_folders_follow_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables first, then each platform's usual place."""
     assert sources.cache_folder() == home / "cache"
     assert sources.data_folder() == home / "cache" / "data"
     monkeypatch.setenv("LITGEN_DATA", str(home / "new" / "folder"))
@@ -307,6 +324,7 @@ def test_folders_follow_the_environment(home: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_file_as_data_folder_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No later place may hide that LITGEN_DATA is mistyped."""
     (home / "file").write_text("")
     monkeypatch.setenv("LITGEN_DATA", str(home / "file" / "below"))
     with pytest.raises(NotADirectoryError, match="LITGEN_DATA"):
@@ -319,16 +337,20 @@ def test_a_file_as_data_folder_is_an_error(home: Path, monkeypatch: pytest.Monke
 def test_one_line_says_what_was_used_and_why(
     shop: Shop, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """In the log, so that nothing reaches a chapter's stderr."""
     data_set = a_set(shop.source("first", OSError("line\nbroken")), shop.source("second", FILES))
     with caplog.at_level(logging.INFO, "litgen.data"):
         sources.load_idx(data_set, "train")
     (line,) = caplog.messages
-    assert "MNIST train: fetched: second" in line and "\n" not in line
-    assert "LITGEN_DATA is not set" in line and "first: line broken" in line
+    assert "MNIST train: fetched: second" in line
+    assert "\n" not in line
+    assert "LITGEN_DATA is not set" in line
+    assert "first: line broken" in line
     assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_to_be_had_says_what_was_tried(shop: Shop, home: Path) -> None:
+    """Every reason, what helps, and no path of this machine, in one line."""
     data_set = a_set(shop.source("first", OSError("boom")), shop.source("second", {}))
     with pytest.raises(DataUnavailable) as caught:
         sources.load_idx(data_set, "train")
@@ -340,7 +362,8 @@ def test_nothing_to_be_had_says_what_was_tried(shop: Shop, home: Path) -> None:
         "the cache",
     ):
         assert part in message
-    assert "\n" not in message and str(home) not in message
+    assert "\n" not in message
+    assert str(home) not in message
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -356,12 +379,14 @@ def test_wrong_bytes_from_a_source_never_reach_the_cache(
     assert [p.name for p in (home / "cache" / "data" / "mnist").iterdir()] == [".lock"]
     image_set = sources.load_idx(a_set(bad, shop.source("good", FILES)), "test")
     assert_right(image_set, "t10k")
-    assert image_set.record.source == "good" and debris(home) == []
+    assert image_set.record.source == "good"
+    assert debris(home) == []
 
 
 def test_a_broken_file_in_the_cache_is_said_and_fetched_again(
     shop: Shop, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The cache is ours to repair, unlike the user's folder."""
     data_set = a_set(shop.source("shop", FILES))
     sources.load_idx(data_set, "train")
     path = home / "cache" / "data" / "mnist" / NAMES[0]
@@ -369,8 +394,11 @@ def test_a_broken_file_in_the_cache_is_said_and_fetched_again(
     with caplog.at_level(logging.INFO, "litgen.data"):
         assert_right(sources.load_idx(data_set, "train"))
     (line,) = caplog.messages
-    assert "the cache is broken" in line and NAMES[0] in line and str(home) not in line
-    assert path.read_bytes() == FILES[NAMES[0]] and shop.asked == ["shop", "shop"]
+    assert "the cache is broken" in line
+    assert NAMES[0] in line
+    assert str(home) not in line
+    assert path.read_bytes() == FILES[NAMES[0]]
+    assert shop.asked == ["shop", "shop"]
 
 
 @pytest.mark.parametrize("error", [OSError("cut off"), KeyboardInterrupt(), ZeroDivisionError()])
@@ -424,6 +452,7 @@ def test_files_are_moved_within_one_folder(
 
 
 def test_an_unwritable_cache_is_a_reason(shop: Shop, home: Path) -> None:
+    """No source is asked for what could not be kept."""
     (home / "cache").write_text("a file where the folder should be")
     with pytest.raises(DataUnavailable, match="shop: "):
         sources.load_idx(a_set(shop.source("shop", FILES)), "train")
@@ -433,11 +462,13 @@ def test_an_unwritable_cache_is_a_reason(shop: Shop, home: Path) -> None:
 def test_offline_asks_no_source_but_reads_what_is_here(
     shop: Shop, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Installed files count as here; "0" is not offline."""
     monkeypatch.setenv("LITGEN_OFFLINE", "1")
     data_set = a_set(shop.source("shop", FILES), installed=home / "installed")
     with pytest.raises(DataUnavailable, match="LITGEN_OFFLINE"):
         sources.load_idx(data_set, "train")
-    assert shop.asked == [] and not (home / "cache").exists()
+    assert shop.asked == []
+    assert not (home / "cache").exists()
     fill(home / "installed", FILES)
     assert_right(sources.load_idx(data_set, "train"))
     monkeypatch.setenv("LITGEN_OFFLINE", "0")
@@ -511,7 +542,8 @@ def test_two_processes_at_once_fetch_once(
     for process in pair:
         out, _ = process.communicate(timeout=60)
         assert (process.returncode, out) == (0, "shop\n")
-    assert (home / "asked").read_text() == "x" and debris(home) == []
+    assert (home / "asked").read_text() == "x"
+    assert debris(home) == []
 
 
 @POSIX
@@ -533,15 +565,18 @@ def test_a_killed_process_leaves_neither_lock_nor_debris(
     process.wait(timeout=30)
     assert debris(home), "nothing to clean up: the test proves nothing"
     assert_right(sources.load_idx(bystander, "train"))
-    assert debris(home) == [] and shop.asked == ["shop"]
+    assert debris(home) == []
+    assert shop.asked == ["shop"]
 
 
 def test_debris_goes_even_when_nothing_is_fetched(shop: Shop, home: Path) -> None:
+    """A cache that has everything is cleaned up as well."""
     data_set = a_set(shop.source("shop", FILES))
     sources.load_idx(data_set, "train")
     fill(home / "cache" / "data" / "mnist" / ".incoming-left" / "arrived", FILES)
     sources.load_idx(data_set, "train")
-    assert debris(home) == [] and shop.asked == ["shop"]
+    assert debris(home) == []
+    assert shop.asked == ["shop"]
 
 
 # -- pickles ------------------------------------------------------------------------------------
@@ -551,9 +586,11 @@ class Trap:
     """A pickle of this creates a file when it is opened."""
 
     def __init__(self, target: Path):
+        """The folder that must never appear."""
         self.target = target
 
     def __reduce__(self) -> tuple[object, tuple[str, int]]:
+        """What the pickle makes its reader call."""
         return os.mkdir, (str(self.target), 0o700)
 
 
@@ -602,7 +639,8 @@ def fake_torchvision(
         resources = ((f"{NAMES[3]}.gz", "an md5"),)
 
         def __init__(self, root: Path, train: bool, download: bool):
-            assert download and not train
+            assert download
+            assert not train
             fetch(Path(root))
 
     fetch = download
@@ -639,6 +677,7 @@ def test_official_files_come_quietly_and_with_a_time_limit(
     server: tuple[str, Callable[[], None]],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """Torchvision prints and shows bars; a chapter must not. The limit is undone after."""
     address, start_answering = server
     limits = []
 
@@ -655,13 +694,15 @@ def test_official_files_come_quietly_and_with_a_time_limit(
     image_set = sources.load_idx(a_set(official), "train")
     assert_right(image_set)
     assert image_set.record.source == "official"
-    assert limits == [sources.STALL_SECONDS] and socket.getdefaulttimeout() is None
+    assert limits == [sources.STALL_SECONDS]
+    assert socket.getdefaulttimeout() is None
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_silent_server_costs_seconds_not_minutes(
     home: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Callable[[], None]]
 ) -> None:
+    """It accepts the connection and never says a word."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.2)
     fake_torchvision(monkeypatch, server[0], lambda root: pytest.fail("downloaded regardless"))
@@ -695,6 +736,8 @@ def test_a_failed_official_transfer_is_a_reason(
     server: tuple[str, Callable[[], None]],
     error: Exception,
 ) -> None:
+    """A stall or a wrong checksum sends us on to the next source."""
+
     def download(root: Path) -> None:
         raise error
 
@@ -707,6 +750,7 @@ def test_a_failed_official_transfer_is_a_reason(
 
 
 def test_no_torchvision_is_a_reason(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that only trains has none."""
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
     with pytest.raises(DataUnavailable, match="torchvision cannot be imported"):
         sources.torchvision_files("MNIST", home)
@@ -714,7 +758,7 @@ def test_no_torchvision_is_a_reason(home: Path, monkeypatch: pytest.MonkeyPatch)
 
 @POSIX
 @pytest.mark.parametrize(
-    "script, reason",
+    ("script", "reason"),
     [
         ("echo npm notice hello >&2; echo npm error code E404 >&2; exit 3", "npm error code E404"),
         ("echo some words >&2; exit 1", "some words"),
@@ -727,6 +771,7 @@ def test_no_torchvision_is_a_reason(home: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_failing_command_is_a_reason(
     home: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
 ) -> None:
+    """The line that matters out of what the command said."""
     program = home / "bin" / "npm"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\n{script}\n")
@@ -739,6 +784,7 @@ def test_a_failing_command_is_a_reason(
 
 
 def test_a_missing_command_is_a_reason(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said by name."""
     monkeypatch.setenv("PATH", str(home))
     with pytest.raises(DataUnavailable, match="npm is not on PATH"):
         sources.npm_pack("some-package@1.0.0", "0" * 64, home)
@@ -750,6 +796,7 @@ def test_a_missing_command_is_a_reason(home: Path, monkeypatch: pytest.MonkeyPat
 def test_an_archive_with_another_checksum_is_not_opened(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The right one passes, the same bytes under another promise do not."""
     program = home / "bin" / "npm"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nprintf abc > package-1.0.0.tgz\n")

@@ -108,7 +108,12 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     return package(config, now.model, torch.stack(losses), train_set, test_set)
 
 
-def fit(config: Config, pixels: UInt8[Tensor, "images pixels"], seed: int) -> Iterator[Progress]:
+def fit(
+    config: Config,
+    pixels: UInt8[Tensor, "images pixels"],
+    seed: int,
+    log_likelihood: elbo.LogLikelihood = bernoulli,
+) -> Iterator[Progress]:
     """Yield after every step of a training on grey values 0..255, on the device where they lie."""
     torch.manual_seed(seed)  # weights
     shuffle = torch.Generator().manual_seed(seed)
@@ -122,7 +127,8 @@ def fit(config: Config, pixels: UInt8[Tensor, "images pixels"], seed: int) -> It
         x = binarize(batch, draw)
         noise = torch.randn(len(x), config.latent, generator=draw, device=x.device)
         with mixed_precision(x.device, config.mixed):
-            return -elbo.elbo(x, model.encoder, model.decoder, bernoulli, noise).bound.mean()
+            terms = elbo.elbo(x, model.encoder, model.decoder, log_likelihood, noise)
+        return -terms.bound.mean()
 
     batches = minibatches(pixels, config.batch_size, shuffle)
     game = play([Player("vae", optimizer, loss)], batches, turns)
@@ -231,7 +237,7 @@ def package(
 
 def restore(run: Run) -> VAE:
     """Return the network of a run, in evaluation mode."""
-    config = Config(**run.provenance["config"])
+    config = _config_of(run)
     model = build(config, run.tensors["examples.x"].shape[1])
     model.load_state_dict(run.part("model"))
     return model.eval().requires_grad_(False)
@@ -247,6 +253,12 @@ def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "c
 
 def evaluate(run: Run, device: torch.device) -> dict[str, float]:
     """Measure a run's weights on the test set anew."""
-    config = Config(**run.provenance["config"])
+    config = _config_of(run)
     test_set = load_data(config)[1]
     return measure(config, restore(run).to(device), test_batch(config, test_set.images).to(device))
+
+
+def _config_of(run: Run) -> Config:
+    """Return a run's config; a file's JSON holds the tuple as a list."""
+    stored = run.provenance["config"]
+    return Config(**stored | {"hidden": tuple(stored["hidden"])})

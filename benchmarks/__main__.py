@@ -1,0 +1,57 @@
+"""``python -m benchmarks NAME [--json]``: measure litgen against its peers on one core."""
+
+import os
+import sys
+
+# before torch is imported: one thread, and no waiting in circles when others use the core
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+NAMES = {
+    "vae-step": "a dense VAE's training step and importance-weighted likelihood; usual example, pythae",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is named and print the result; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", help="one of: " + ", ".join(NAMES))
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--rounds", type=int, default=11, help="turns of each contender")
+    parser.add_argument("--seconds", type=float, default=0.5, help="CPU seconds of a turn")
+    parser.add_argument("--quality", action="store_true", help="also train, and compare the models")
+    chosen = parser.parse_args(arguments)
+    if chosen.name is None:
+        for name, what in NAMES.items():
+            print(f"{name}  {what}")
+        return 0
+    if chosen.name not in NAMES:
+        return _refuse(f"unknown benchmark {chosen.name!r}; there are: {', '.join(NAMES)}")
+    if chosen.rounds < 1 or chosen.seconds < 0:
+        return _refuse("--rounds must be positive and --seconds not negative")
+
+    from benchmarks import harness
+
+    try:
+        module = importlib.import_module(f"benchmarks.{chosen.name.replace('-', '_')}")
+    except ModuleNotFoundError as missing:
+        return _refuse(f"{missing.name} is not installed; pip install 'litgen[bench]'")
+    harness.one_core()
+    show = harness.print_json if chosen.json else harness.print_table
+    for record in module.run(harness.Options(chosen.rounds, chosen.seconds, chosen.quality)):
+        show(record)
+    return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"benchmarks: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Files that the site serves itself: MathJax, litgen's wheel.
+
+Proof: tests/book/test_assets.py and tests/browser/test_site.py.
+"""
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from litgen_book import chapters
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
+from litgen import digest
+
+__all__ = ["setup", "wheel"]
+
+MATHJAX = "django-static-mathjax"
+PARTS = (
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions",
+    "output/chtml.js",
+    "output/chtml/fonts",
+    "a11y/assistive-mml.js",
+)
+"""The components that pages load (mathjax3_config): 0.6 MB less than MathJax's ready-made bundle."""
+
+
+def setup(app: Sphinx) -> None:
+    """Copy after the build."""
+    app.connect("build-finished", _finish)
+
+
+def _finish(app: Sphinx, exception: Exception | None) -> None:
+    if exception or app.builder.format != "html":
+        return
+    static = Path(app.outdir, "_static")
+    _mathjax(static / "mathjax")
+    # The theme's icons come from its web font; the script (half a megabyte) would draw them again.
+    for script in static.rglob("fontawesome.js"):
+        script.write_text("/* the web font draws the icons */\n", "utf8")
+    built = wheel()
+    shutil.copyfile(built, Path(app.outdir, built.name))
+
+
+def _mathjax(target: Path) -> None:
+    """Copy what pages load out of the package that carries MathJax."""
+    files = importlib.metadata.files(MATHJAX) or []
+    start = next(file for file in files if file.match("es5/startup.js"))
+    source = Path(str(start.locate())).parent
+    for part in PARTS:
+        (target / part).parent.mkdir(parents=True, exist_ok=True)
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
+        elif not (target / part).exists():
+            shutil.copyfile(source / part, target / part)
+
+
+def wheel() -> Path:
+    """Return litgen as a wheel, built anew when its source has changed."""
+    sources = sorted((chapters.ROOT / "litgen").rglob("*.py"))
+    texts = [path.read_text("utf8") for path in [*sources, chapters.ROOT / "pyproject.toml"]]
+    folder = chapters.ROOT / "_build" / "wheels" / digest.combine(texts)
+    name = f"litgen-{importlib.metadata.version('litgen')}-py3-none-any.whl"
+    if not (folder / name).exists():
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        command += ["--no-build-isolation", "--wheel-dir", str(folder), str(chapters.ROOT)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise ExtensionError(f"litgen's wheel could not be built:\n{done.stderr}")
+    return folder / name

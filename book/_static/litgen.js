@@ -1,0 +1,212 @@
+// In-page models. A figure with data-widget keeps its picture until its data are there; the data are a
+// script of their own (so that pages opened from a disk work too), loaded when the figure comes near.
+(function (root) {
+  "use strict";
+
+  const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C6D31", "#7F7F7F", "#BC5090"];
+  const waiting = {};
+  const litgen = (root.litgen = {
+    widgets: {}, // by name: what a page's test may ask
+    receive: (name, payload) => waiting[name](payload),
+  });
+
+  function element(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.append(...children);
+    return node;
+  }
+
+  function ink() {
+    return getComputedStyle(document.body).color;
+  }
+
+  function onThemeChange(draw) {
+    new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  }
+
+  // Points in the plane from -extent to extent, coloured by class, with axes; returns how to go to pixels.
+  function scatter(canvas, points, labels, extent, from = 0) {
+    const g = canvas.getContext("2d");
+    const size = canvas.width;
+    const toPixel = (v, axis) => ((axis ? -v : v) / extent + 1) * size * 0.5;
+    g.clearRect(0, 0, size, size);
+    g.strokeStyle = g.fillStyle = ink();
+    g.globalAlpha = 0.5;
+    g.lineWidth = 2;
+    g.strokeRect(1, 1, size - 2, size - 2);
+    g.beginPath();
+    g.moveTo(size / 2, 0);
+    g.lineTo(size / 2, size);
+    g.moveTo(0, size / 2);
+    g.lineTo(size, size / 2);
+    g.stroke();
+    g.globalAlpha = 0.75;
+    labels.forEach((label, i) => {
+      g.fillStyle = COLOURS[label];
+      g.beginPath();
+      g.arc(toPixel(points[from + 2 * i], 0), toPixel(points[from + 2 * i + 1], 1), 5, 0, 7);
+      g.fill();
+    });
+    g.globalAlpha = 1;
+    g.font = "bold 30px sans-serif";
+    g.textAlign = "center";
+    g.textBaseline = "middle";
+    for (let c = 0; c < 10; c++) {
+      const own = [...labels.keys()].filter((i) => labels[i] === c);
+      if (!own.length) continue;
+      const middle = (axis) => {
+        const sorted = own.map((i) => points[from + 2 * i + axis]).sort((a, b) => a - b);
+        return toPixel(sorted[sorted.length >> 1], axis);
+      };
+      g.fillStyle = "#fff";
+      g.beginPath();
+      g.arc(middle(0), middle(1), 21, 0, 7);
+      g.fill();
+      g.strokeStyle = COLOURS[c];
+      g.lineWidth = 4;
+      g.stroke();
+      g.fillStyle = "#1f2328";
+      g.fillText(String(c), middle(0), middle(1) + 2);
+    }
+    return toPixel;
+  }
+
+  const makers = {
+    // Drag a point in the latent plane; the decoder answers.
+    "latent-plane"(payload) {
+      const compute = tinynet.network(payload.net);
+      const points = tinynet.halves(payload.points);
+      const labels = tinynet.bytes(payload.labels);
+      const { extent, side } = payload;
+      const plane = element("canvas", { width: 640, height: 640, tabindex: 0, role: "img", "aria-label": "Latent plane with the test images' codes; drag, or use the arrow keys, to choose a code" });
+      const digit = element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": "The decoder's image for the chosen code" });
+      const sliders = [0, 1].map((i) => element("input", { type: "range", min: -extent, max: extent, step: 0.01, value: i ? 0.5 : -0.5 }));
+      const text = element("output", { "aria-live": "off" });
+      const z = () => sliders.map((s) => +s.value);
+
+      function draw() {
+        const toPixel = scatter(plane, points, labels, extent);
+        const g = plane.getContext("2d");
+        const [a, b] = z();
+        g.strokeStyle = ink();
+        g.lineWidth = 5;
+        g.beginPath();
+        g.arc(toPixel(a, 0), toPixel(b, 1), 16, 0, 7);
+        g.stroke();
+        const image = digit.getContext("2d").createImageData(side, side);
+        compute([a, b]).forEach((v, i) => image.data.set([255 * v, 255 * v, 255 * v, 255], 4 * i));
+        digit.getContext("2d").putImageData(image, 0, 0);
+        text.textContent = `z = (${a.toFixed(2)}, ${b.toFixed(2)})`;
+      }
+
+      function choose(a, b) {
+        sliders[0].value = a;
+        sliders[1].value = b;
+        draw();
+      }
+
+      function point(event) {
+        const box = plane.getBoundingClientRect();
+        choose(((event.clientX - box.left) / box.width) * 2 * extent - extent, extent - ((event.clientY - box.top) / box.height) * 2 * extent);
+      }
+
+      plane.addEventListener("pointerdown", (event) => {
+        plane.setPointerCapture(event.pointerId);
+        point(event);
+      });
+      plane.addEventListener("pointermove", (event) => event.buttons && point(event));
+      plane.addEventListener("keydown", (event) => {
+        const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+        if (!move) return;
+        event.preventDefault();
+        choose(z()[0] + 0.1 * move[0], z()[1] + 0.1 * move[1]);
+      });
+      sliders.forEach((slider) => slider.addEventListener("input", draw));
+      onThemeChange(draw);
+      draw();
+      litgen.widgets["latent-plane"] = { compute, choose };
+      return [
+        element("div", { class: "litgen-panes" }, plane, digit),
+        element("div", { class: "litgen-controls" }, element("label", {}, "z₁", sliders[0]), element("label", {}, "z₂", sliders[1]), text),
+      ];
+    },
+
+    // Snapshots of a training: codes and decoded plane, under one slider.
+    snapshots(payload) {
+      const points = tinynet.halves(payload.points);
+      const labels = tinynet.bytes(payload.labels);
+      const planes = payload.planes.map((data) => Object.assign(new Image(), { src: `data:image/png;base64,${data}` }));
+      const last = planes.length - 1;
+      const codes = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "Posterior means of the test images at the chosen moment, coloured by class" });
+      const plane = element("canvas", { class: "plane", width: payload.side, height: payload.side, role: "img", "aria-label": "The decoded plane at the chosen moment" });
+      const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: last });
+      const text = element("output", { "aria-live": "off" });
+      const button = element("button", { type: "button" }, "Play");
+      let timer = 0;
+
+      function draw() {
+        const i = +slider.value;
+        scatter(codes, points, labels, payload.extent, 2 * labels.length * i);
+        const g = plane.getContext("2d");
+        g.clearRect(0, 0, payload.side, payload.side);
+        planes[i].decode().then(() => +slider.value === i && g.drawImage(planes[i], 0, 0));
+        text.textContent = `after ${payload.turns[i]} of ${payload.turns[last]} steps`;
+        slider.setAttribute("aria-valuetext", text.textContent);
+      }
+
+      function stop() {
+        clearInterval(timer);
+        timer = 0;
+        button.textContent = "Play";
+      }
+
+      function play() {
+        if (timer) return stop();
+        if (+slider.value === last) slider.value = 0;
+        button.textContent = "Pause";
+        draw();
+        timer = setInterval(() => {
+          slider.value = +slider.value + 1;
+          draw();
+          if (+slider.value === last) stop();
+        }, 600);
+      }
+
+      button.addEventListener("click", play);
+      slider.addEventListener("input", () => {
+        stop();
+        draw();
+      });
+      onThemeChange(draw);
+      draw();
+      litgen.widgets.snapshots = { slider, draw };
+      return [
+        element("div", { class: "litgen-panes" }, codes, plane),
+        element("div", { class: "litgen-controls" }, button, element("label", {}, "training", slider), text),
+      ];
+    },
+  };
+
+  function start(figure) {
+    waiting[figure.dataset.payload] = (payload) => {
+      const box = element("div", { class: "litgen-widget" }, ...makers[figure.dataset.widget](payload));
+      figure.querySelectorAll("img").forEach((image) => image.remove());
+      figure.prepend(box);
+      figure.dataset.ready = "true";
+    };
+    document.head.append(element("script", { src: figure.dataset.src }));
+  }
+
+  const observer = new IntersectionObserver(
+    (entries) =>
+      entries
+        .filter((entry) => entry.isIntersecting)
+        .forEach((entry) => {
+          observer.unobserve(entry.target);
+          start(entry.target);
+        }),
+    { rootMargin: "300px" },
+  );
+  document.querySelectorAll("figure[data-widget]").forEach((figure) => observer.observe(figure));
+})(window);

@@ -1,0 +1,140 @@
+"""Slow, obvious judges. They import torch, numpy, scipy and math, and never litgen."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import scipy.stats
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal, Normal
+
+Function = Callable[[Tensor], Tensor]
+
+
+def integrate(f: Function, low: float, high: float, nodes: int = 4001) -> Tensor:
+    """Integrate f over an interval by the trapezoid rule; f maps (nodes,) to (nodes, ...)."""
+    x = torch.linspace(low, high, nodes, dtype=torch.float64)
+    return torch.trapezoid(f(x), x, dim=0)
+
+
+def integrate_plane(f: Function, extent: float, nodes: int = 401) -> Tensor:
+    """Integrate f over the square from -extent to extent; f maps (n, 2) to (n,)."""
+    axis = torch.linspace(-extent, extent, nodes, dtype=torch.float64)
+    values = f(torch.cartesian_prod(axis, axis)).view(nodes, nodes)
+    return torch.trapezoid(torch.trapezoid(values, axis, dim=1), axis, dim=0)
+
+
+def kl_by_quadrature(p: Normal, q: Normal) -> Tensor:
+    """Integrate p (log p - log q) for one-dimensional distributions."""
+    low, high = (p.mean - 14 * p.stddev).item(), (p.mean + 14 * p.stddev).item()
+    return integrate(lambda x: p.log_prob(x).exp() * (p.log_prob(x) - q.log_prob(x)), low, high)
+
+
+def normal_nodes(dims: int, nodes: int = 12) -> tuple[Tensor, Tensor]:
+    """Return points (n, dims) and weights (n,) that average over N(0, I).
+
+    Gauss-Hermite: exact for polynomials of degree below twice the nodes of an axis.
+    """
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    axes = list(itertools.product(range(nodes), repeat=dims))
+    grid = [[points[i] for i in index] for index in axes]
+    product = [math.prod(weights[i] / math.sqrt(2 * math.pi) for i in index) for index in axes]
+    return torch.tensor(grid, dtype=torch.float64), torch.tensor(product, dtype=torch.float64)
+
+
+def log_mean_exp(values: list[float]) -> float:
+    """Return log of the mean of exp(values), one after the other, summed without rounding."""
+    largest = max(values)
+    return largest + math.log(math.fsum(math.exp(v - largest) for v in values) / len(values))
+
+
+def all_binary(pixels: int) -> Tensor:
+    """Return all 2^pixels binary images, (2^pixels, pixels)."""
+    return torch.tensor(list(itertools.product([0.0, 1.0], repeat=pixels)), dtype=torch.float64)
+
+
+def grey_levels() -> Tensor:
+    """Return the 256 grey values of 8-bit images, from 0 to 1."""
+    return torch.arange(256, dtype=torch.float64) / 255
+
+
+def logistic_bins(mean: float, scale: float) -> np.ndarray:
+    """Return a logistic's mass in each of 256 bins, by differences of scipy's distribution function.
+
+    Where the upper tail would cancel, differences of the survival function are taken instead.
+    """
+    edges = (np.arange(1, 256) - 0.5) / 255
+    below = np.concatenate([[0.0], scipy.stats.logistic.cdf(edges, mean, scale), [1.0]])
+    above = np.concatenate([[1.0], scipy.stats.logistic.sf(edges, mean, scale), [0.0]])
+    return np.where(below[1:] < 0.5, np.diff(below), -np.diff(above))
+
+
+def central_difference(f: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5) -> Tensor:
+    """Return the gradient of a scalar function, one coordinate at a time."""
+    gradient = torch.zeros_like(x)
+    for index in itertools.product(*map(range, x.shape)):
+        nudge = torch.zeros_like(x)
+        nudge[index] = step
+        gradient[index] = (f(x + nudge) - f(x - nudge)) / (2 * step)
+    return gradient
+
+
+class JointGaussian:
+    """The joint law of (z, x) for z ~ N(0, I), x = W z + b + sigma noise, conditioned by blocks.
+
+    Its covariance is [[I, W^T], [W, W W^T + sigma^2 I]]; the evidence is the lower block, the
+    posterior its Schur complement.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, scale: float):
+        pixels, self.latent = weight.shape
+        self.bias = bias
+        top = torch.cat([torch.eye(self.latent, dtype=weight.dtype), weight.T], dim=1)
+        noise = scale**2 * torch.eye(pixels, dtype=weight.dtype)
+        self.cov = torch.cat([top, torch.cat([weight, weight @ weight.T + noise], dim=1)])
+        mean = torch.cat([torch.zeros(self.latent, dtype=weight.dtype), bias])
+        self.joint = MultivariateNormal(mean, self.cov)
+
+    def evidence(self) -> MultivariateNormal:
+        """Return the law of x."""
+        return MultivariateNormal(self.bias, self.cov[self.latent :, self.latent :])
+
+    def posterior(self, x: Tensor) -> MultivariateNormal:
+        """Return the law of z given each row of x."""
+        k = self.latent
+        gain = self.cov[:k, k:] @ torch.linalg.inv(self.cov[k:, k:])
+        cov = self.cov[:k, :k] - gain @ self.cov[k:, :k]
+        return MultivariateNormal((x - self.bias) @ gain.T, (cov + cov.T) / 2)
+
+
+def diagonal_normal(mean: Tensor, log_var: Tensor) -> MultivariateNormal:
+    """Return N(mean, diag(exp(log_var))) as a full Gaussian."""
+    return MultivariateNormal(mean, torch.diag_embed(log_var.exp()))
+
+
+def convolve(image: Tensor, kernel: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
+    """Cross-correlate (channels, height, width) with (outputs, channels, k, k), pixel by pixel."""
+    outputs, _, size, _ = kernel.shape
+    channels, height, width = image.shape
+    padded = torch.zeros(channels, height + 2 * padding, width + 2 * padding, dtype=image.dtype)
+    padded[:, padding : padding + height, padding : padding + width] = image
+    rows = (height + 2 * padding - size) // stride + 1
+    columns = (width + 2 * padding - size) // stride + 1
+    result = torch.zeros(outputs, rows, columns, dtype=image.dtype)
+    for o, i, j in itertools.product(range(outputs), range(rows), range(columns)):
+        window = padded[:, i * stride : i * stride + size, j * stride : j * stride + size]
+        result[o, i, j] = (window * kernel[o]).sum() + bias[o]
+    return result
+
+
+def group_norm(image: Tensor, groups: int, weight: Tensor, bias: Tensor) -> Tensor:
+    """Normalise each group of channels of (channels, height, width) to mean 0 and variance 1."""
+    result = torch.empty_like(image)
+    size = len(image) // groups
+    for group in range(groups):
+        part = image[group * size : (group + 1) * size]
+        variance = ((part - part.mean()) ** 2).mean()
+        result[group * size : (group + 1) * size] = (part - part.mean()) / (variance + 1e-5).sqrt()
+    return result * weight[:, None, None] + bias[:, None, None]
