@@ -27,7 +27,7 @@ def normalized(source: str) -> str:
     """Return the logical lines of a module without what cannot change a result.
 
     Dropped: comments, blank lines, statements that are only a string (docstrings), the width of
-        the
+    the
     indentation, line breaks inside brackets, the kind of quotes, a formatter's trailing commas.
 
     Raises:

@@ -248,7 +248,7 @@ def status() -> list[dict[str, Any]]:
     """Return one dictionary a recipe: ``fresh``, ``stale`` or ``missing`` for each profile.
 
     Keys: recipe, cpu, gpu; ``details`` holds for each profile that has a run its digest, the parts
-        that
+    that
     changed, device, seconds, metrics and bytes.
     """
     from litgen import recipes

@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def real_data() -> None:
-    """Ask for this fixture by name to read the real data: the environment is then left as it is."""
+    """Ask for this fixture by name to read real data: the environment then stays as it is."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Switch the run-time shape checks off: errors are then raised by litgen, as users see them."""
+    """Switch the run-time shape checks off: errors then come from litgen, as users see them."""
     jaxtyping_config.update("jaxtyping_disable", True)
     yield
     jaxtyping_config.update("jaxtyping_disable", False)

@@ -61,9 +61,9 @@ def grey_levels() -> Tensor:
 
 
 def logistic_bins(mean: float, scale: float) -> np.ndarray:
-    """Return a logistic's mass in each of 256 bins, by differences of scipy's distribution function.
+    """Return a logistic's mass in each of 256 bins, by differences of scipy's cdf.
 
-    Where the upper tail would cancel, differences of the survival function are taken instead.
+    Where the upper tail would cancel, differences of its survival function.
     """
     edges = (np.arange(1, 256) - 0.5) / 255
     below = np.concatenate([[0.0], scipy.stats.logistic.cdf(edges, mean, scale), [1.0]])

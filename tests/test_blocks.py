@@ -13,7 +13,7 @@ Draw = Callable[..., Tensor]
 
 
 def test_an_mlp_is_matrix_products_and_activations(normal: Draw) -> None:
-    """Written out: three affine maps, the activation after the first two and not after the last."""
+    """Written out: three affine maps, the activation after the first two alone."""
     torch.manual_seed(0)
     net = MLP([3, 7, 5, 2]).double()
     w = [p.detach() for p in net.parameters()]
@@ -48,7 +48,9 @@ def test_an_mlp_of_two_sizes_is_affine(normal: Draw) -> None:
 @pytest.mark.parametrize("sizes", [[], [3]])
 def test_an_mlp_needs_two_sizes(sizes: list[int]) -> None:
     """The error shows the sizes."""
-    with pytest.raises(ValueError, match=rf"input and an output size, got \[{sizes and 3 or ''}\]"):
+    with pytest.raises(
+        ValueError, match=rf"input and an output size, got \[{', '.join(map(str, sizes))}\]"
+    ):
         MLP(sizes)
 
 

@@ -148,9 +148,7 @@ def test_reparameterized_samples_have_the_moments() -> None:
     """eq:reparameterization: mean and variance of 100,000 samples, within six standard errors."""
     count = 100_000
     mean, log_var = torch.tensor([1.5, -0.5]).double(), torch.tensor([1.2, -1.7]).double()
-    noise = torch.randn(
-        count, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
+    noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     z = gaussian.reparameterize(mean, log_var, noise)
     variance = log_var.exp()
     assert ((z.mean(dim=0) - mean).abs() < 6 * (variance / count).sqrt()).all()

@@ -65,7 +65,9 @@ def test_gradients_do_not_accumulate() -> None:
     model = nn.Linear(1, 1)
     still = Player("model", torch.optim.SGD(model.parameters(), lr=0.0), lambda x: model(x).sum())
     for _ in play([still], ones(), turns=3):
-        torch.testing.assert_close([p.grad for p in model.parameters()], [torch.tensor([[4.0]]), torch.tensor([4.0])])
+        torch.testing.assert_close(
+            [p.grad for p in model.parameters()], [torch.tensor([[4.0]]), torch.tensor([4.0])]
+        )
 
 
 def test_it_yields_after_the_update() -> None:
@@ -169,7 +171,9 @@ def test_a_parameter_that_was_reached_before_must_be_reached_again() -> None:
     first, second = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     turn = itertools.count()
     module = nn.ModuleList([first, second])
-    fading = player("fading", module, lambda x: (first(x) + (second(x) if next(turn) == 0 else 0)).sum())
+    fading = player(
+        "fading", module, lambda x: (first(x) + (second(x) if next(turn) == 0 else 0)).sum()
+    )
     game = play([fading], ones(), turns=2)
     next(game)
     with pytest.raises(ValueError, match="fading's loss does not reach 1 of its 2"):
@@ -201,7 +205,9 @@ def test_every_epoch_is_a_permutation(generator: torch.Generator) -> None:
     assert len(orders) == 4
 
 
-@pytest.mark.parametrize(("count", "size", "batches"), [(11, 4, 2), (12, 4, 3), (4, 4, 1), (5, 1, 5)])
+@pytest.mark.parametrize(
+    ("count", "size", "batches"), [(11, 4, 2), (12, 4, 3), (4, 4, 1), (5, 1, 5)]
+)
 def test_a_short_last_batch_is_left_out(
     generator: torch.Generator, count: int, size: int, batches: int
 ) -> None:
@@ -222,7 +228,7 @@ def test_every_row_is_as_likely_to_be_left_out(generator: torch.Generator) -> No
 
 
 def test_minibatches_repeat_with_the_generator() -> None:
-    """The same seed gives the same batches, another seed others; the global seed does not count."""
+    """The same seed gives the same batches, another one others; the global seed has no say."""
     data = torch.arange(100.0)
 
     def drawn(seed: int) -> Tensor:
@@ -247,7 +253,7 @@ def test_a_batch_size_must_fit(generator: torch.Generator, size: int) -> None:
 def test_mixed_precision_multiplies_in_bfloat16_where_it_is_fast(
     monkeypatch: pytest.MonkeyPatch, abilities: dict[str, bool]
 ) -> None:
-    """On hardware that says so, a linear layer's output is bfloat16 and its weights stay float32."""
+    """On hardware that says so, a layer's output is bfloat16 and its weights stay float32."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
     layer = nn.Linear(2, 2)
     with mixed_precision(CPU):
@@ -297,7 +303,7 @@ def test_mixed_precision_on_cuda_asks_for_real_support(
 
 
 def test_half_rounding_keeps_what_half_precision_holds() -> None:
-    """Parameters and buffers by numpy's own halves; whole numbers stay; the module stays float32."""
+    """Parameters and buffers by numpy's halves; whole numbers stay; all dtypes stay."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     model(torch.randn(8, 3))

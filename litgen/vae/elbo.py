@@ -2,7 +2,7 @@
 
 Chapter: book/vae/elbo.md.  Proof: tests/vae/test_elbo.py.
 References: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014); Burda, Grosse &
-    Salakhutdinov,
+Salakhutdinov,
 "Importance Weighted Autoencoders" (2016).
 
 Notation: the paper's q(z|x) is what ``encoder`` returns, (mean, log_var); log p(x|z) is
@@ -134,11 +134,11 @@ def log_evidence(
 
 
 def score_function_surrogate(
-    value: Float[Tensor, "samples batch"],
-    z: Float[Tensor, "samples batch latent"],
-    mean: Float[Tensor, "batch latent"],
-    log_var: Float[Tensor, "batch latent"],
-) -> Float[Tensor, "samples batch"]:
+    value: Float[Tensor, "*samples"],
+    z: Float[Tensor, "*samples latent"],
+    mean: Float[Tensor, "*#samples latent"],
+    log_var: Float[Tensor, "*#samples latent"],
+) -> Float[Tensor, "*samples"]:
     """Return numbers whose gradient in (mean, log_var) is the score-function estimator.
 
     Implements eq:score-function-gradient: each gradient is value times that of log q(z). ``value``

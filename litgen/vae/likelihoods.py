@@ -2,11 +2,11 @@
 
 Chapter: book/vae/elbo.md.  Proof: tests/vae/test_likelihoods.py.
 References: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014), appendix C; Salimans et
-    al.,
+al.,
 "PixelCNN++" (2017), section 2.1, for the discretised logistic.
 
 Notation: ``x`` holds an image's pixels in its last axis, in [0, 1]; every function sums over that
-    axis,
+axis,
 so that the leading axes of ``x`` and of the parameters may be batch, or samples and batch.
 """
 

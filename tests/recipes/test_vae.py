@@ -1,6 +1,7 @@
 """Proof for litgen/recipes/vae/digits.py and plane.py, on a tiny data set in MNIST's format."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ SIDE, PIXELS = 8, 64
 TINY = digits.Config(
     hidden=(16,), latent=3, epochs=8, batch_size=16, test_images=300, samples=3, mixed=False
 )
-CONVOLUTIONAL = dataclasses.replace(TINY, network="convolutional", hidden=(8,), epochs=4)
+CONVOLUTIONAL = dataclasses.replace(TINY, network="convolutional", hidden=(16,), epochs=4)
 FLAT = dataclasses.replace(TINY, latent=2, hidden=(16, 8))
 CONFIGS = [pytest.param(TINY, id="dense"), pytest.param(CONVOLUTIONAL, id="convolutional")]
 
@@ -37,7 +38,9 @@ def bars(count: int, split: str, seed: int) -> ImageSet:
     for image, label, place in zip(images, labels, where, strict=True):
         bar = image[0, place] if label else image[0, :, place]
         bar.fill_(230)
-    record = Record("bars", f"drawn, {split}", "none", "none", f"{split}{seed}", {split: count}, True)
+    record = Record(
+        "bars", f"drawn, {split}", "none", "none", f"{split}{seed}", {split: count}, True
+    )
     return ImageSet(images.to(torch.uint8), labels, record)
 
 
@@ -69,7 +72,7 @@ def with_provenance(run: runs.Run, config: digits.Config) -> runs.Run:
 def test_a_pixel_is_on_with_its_grey_value_as_probability(
     monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
 ) -> None:
-    """eq:binarization: of 255 evenly spaced uniform numbers exactly g turn a pixel of grey g on."""
+    """eq:binarization: of 255 evenly spaced uniform numbers exactly g turn grey g on."""
     even = ((torch.arange(255) + 0.5) / 255)[:, None].expand(255, 256)
     monkeypatch.setattr(torch, "rand", lambda *_args, **_kwargs: even)
     grey = torch.arange(256, dtype=torch.uint8).expand(255, 256)
@@ -201,25 +204,42 @@ def test_fit_is_adam_on_the_negative_elbo(
     losses = torch.stack([now.loss for now in found])
     assert not losses.requires_grad
     torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-4, atol=1e-3)
-    weights, same = found[-1].model.state_dict(), model.state_dict()
+    torch.manual_seed(5)
     start = digits.build(config, PIXELS).state_dict()
-    for name, weight in weights.items():
-        moved = (weight - start[name]).abs().max()
-        torch.testing.assert_close(weight, same[name], rtol=0, atol=2e-3, msg=name)
-        assert moved > 5e-3, name
+    same = model.state_dict()
+    for name, weight in found[-1].model.state_dict().items():
+        moved, apart = (weight - start[name]).abs(), (weight - same[name]).abs()
+        assert moved.max() > 1e-3, name
+        assert apart.mean() < 0.01 * moved.mean(), name
+
+
+def test_fit_takes_another_likelihood(data: dict[str, ImageSet]) -> None:
+    """The same training with log p(x|z) weighted by 3: its first loss by hand, and it goes on."""
+    grey = data["train"].images.flatten(1)
+    plain, again = (next(digits.fit(TINY, grey, 5)) for _ in range(2))
+    assert plain.loss == again.loss
+
+    def tripled(x: Tensor, logits: Tensor) -> Tensor:
+        return 3 * Bernoulli(logits=logits).log_prob(x).sum(dim=-1)
+
+    zero = next(digits.fit(TINY, grey, 5, lambda x, logits: 0 * x.sum(dim=-1) * logits.sum(-1)))
+    first, second, *_ = digits.fit(TINY, grey, 5, tripled)
+    expected = 3 * (plain.loss - zero.loss) + zero.loss
+    torch.testing.assert_close(first.loss, expected, rtol=1e-4, atol=1e-3)
+    assert second.loss != first.loss
 
 
 def test_the_loss_falls(data: dict[str, ImageSet]) -> None:
     """From about 64 log 2 nats an image to well below the cost of the average image."""
-    config = dataclasses.replace(TINY, epochs=60, learning_rate=1e-2)
+    config = dataclasses.replace(TINY, hidden=(64,), epochs=60, learning_rate=1e-2, batch_size=17)
     losses = torch.stack(
         [now.loss for now in digits.fit(config, data["train"].images.flatten(1), seed=0)]
     )
     p = data["train"].images.flatten(1).double().div(255).mean(dim=0)
     unconditional = Bernoulli(p).entropy().sum().item()
     assert losses[0] > 0.9 * PIXELS * math.log(2)
-    assert losses[-20:].mean() < unconditional - 1
-    assert losses[-20:].mean() < losses[:20].mean() - 10
+    assert losses[-20:].mean() < unconditional - 1.5
+    assert losses[-20:].mean() < losses[:20].mean() - 4
 
 
 def test_the_learning_rate_ends_near_zero(
@@ -301,12 +321,14 @@ def test_a_run_is_complete(data: dict[str, ImageSet], config: digits.Config) -> 
 
 @pytest.mark.parametrize("count", [200, 230, 40])
 def test_the_curve_is_a_hundred_averages(data: dict[str, ImageSet], count: int) -> None:
-    """Of 200 losses each pair is one point; what is left over is dropped; a few are kept as they are."""
+    """Of 200 losses each pair is one point, the rest is dropped; 40 are kept as they are."""
     losses = torch.arange(float(count)) ** 1.5
     model = digits.build(TINY, PIXELS)
     run = digits.package(TINY, model, losses, data["train"], data["test"])
     values = losses.tolist()
-    pairs = [(values[2 * i] + values[2 * i + 1]) / 2 for i in range(100)] if count > 100 else values
+    pairs = (
+        [(values[2 * i] + values[2 * i + 1]) / 2 for i in range(100)] if count > 100 else values
+    )
     assert run.history["train_loss_nats"] == pytest.approx(pairs)
 
 
@@ -425,7 +447,7 @@ def test_measure_is_what_a_slow_loop_finds(data: dict[str, ImageSet]) -> None:
                 z = mean + q.scale * noise[i]
                 pixels = Bernoulli(logits=model.decoder(z[None])[0])
                 reconstruction.append(-pixels.log_prob(image).sum().item())
-                kl.append(oracles_kl(q))
+                kl.append(kl_of(q))
                 zs = mean + q.scale * many[:, i]
                 joint = Bernoulli(logits=model.decoder(zs)).log_prob(image).sum(dim=1)
                 ratio = joint + (prior.log_prob(zs) - q.log_prob(zs)).sum(dim=1)
@@ -443,7 +465,7 @@ def test_measure_is_what_a_slow_loop_finds(data: dict[str, ImageSet]) -> None:
     assert found == pytest.approx(average, rel=1e-4)
 
 
-def oracles_kl(q: Normal) -> float:
+def kl_of(q: Normal) -> float:
     """Return the registered divergence from the standard normal."""
     return kl_divergence(q, Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc))).sum().item()
 
@@ -504,8 +526,8 @@ def test_snapshots_are_close_together_at_the_start(turns: int) -> None:
     assert moments[0] == 1
     assert moments[-1] == turns
     assert len(moments) == len(set(moments)) <= 14
-    gaps = [b - a for a, b in zip(moments, moments[1:], strict=False)]
-    assert all(later >= earlier - 1 for earlier, later in zip(gaps, gaps[1:], strict=False))
+    gaps = [b - a for a, b in itertools.pairwise(moments)]
+    assert all(later >= earlier - 1 for earlier, later in itertools.pairwise(gaps))
     if turns > 1000:
         assert len(moments) == 14
         # 14 points of 1 + (turns - 1) (10^u - 1) / 9 for u from 0 to 1

@@ -4,6 +4,7 @@ The judge is the linear-Gaussian model: evidence and posterior come from conditi
 (oracles.JointGaussian), averages over noise from Gauss-Hermite nodes, which are exact here.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -93,7 +94,9 @@ def test_the_bound_is_reconstruction_minus_kl(normal: Draw) -> None:
     """eq:elbo, sign by sign."""
     reconstruction, kl = normal(5), normal(5)
     expected = torch.tensor([a - b for a, b in zip(reconstruction, kl, strict=True)])
-    torch.testing.assert_close(Elbo(reconstruction, kl).bound, expected.double(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        Elbo(reconstruction, kl).bound, expected.double(), rtol=0, atol=1e-7
+    )
     assert Elbo._fields == ("reconstruction", "kl")
 
 
@@ -201,7 +204,7 @@ def test_more_samples_never_lower_the_average_bound(case: Case, normal: Draw) ->
     for k in (1, 5, 50, 5000):
         groups = [importance_weighted_bound(group) for group in weights.split(k)]
         bounds.append(torch.stack(groups).mean(dim=0))
-    for lower, higher in zip(bounds, bounds[1:], strict=False):
+    for lower, higher in itertools.pairwise(bounds):
         assert (higher > lower + 1e-4).all()
     torch.testing.assert_close(bounds[0], average_bound(case, case.wrong), rtol=0, atol=0.1)
     assert (bounds[-1] - case.evidence).abs().max() < 0.1
@@ -232,9 +235,7 @@ def test_log_evidence_is_the_log_mean_of_all_weights(case: Case, chunk: int) -> 
     sizes = {1: [1] * 20, 7: [7, 7, 6], 20: [20], 1000: [20]}[chunk]
     assert shapes == [(size, BATCH, LATENT) for size in sizes]
     same = torch.Generator().manual_seed(3)
-    noise = torch.cat(
-        [torch.randn(*s, generator=same, dtype=torch.float64) for s in shapes]
-    )
+    noise = torch.cat([torch.randn(*s, generator=same, dtype=torch.float64) for s in shapes])
     z = case.mean + case.log_var.exp().sqrt() * noise
     joint = case.joint.joint.log_prob(torch.cat([z, case.x.expand(20, BATCH, PIXELS)], dim=-1))
     weights = joint - oracles.diagonal_normal(case.mean, case.log_var).log_prob(z)
@@ -242,7 +243,9 @@ def test_log_evidence_is_the_log_mean_of_all_weights(case: Case, chunk: int) -> 
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
-def test_log_evidence_is_exact_at_the_posterior(solvable: Case, generator: torch.Generator) -> None:
+def test_log_evidence_is_exact_at_the_posterior(
+    solvable: Case, generator: torch.Generator
+) -> None:
     """eq:importance-bound: with q = p(z|x) any number of samples gives log p(x)."""
     for samples in (1, 3, 101):
         found = log_evidence(
@@ -271,7 +274,9 @@ def test_log_evidence_converges(case: Case, generator: torch.Generator) -> None:
     assert ((found - case.evidence).abs() < 6 * error).all()
 
 
-def test_log_evidence_looks_once_at_the_encoder_and_keeps_no_graph(generator: torch.Generator) -> None:
+def test_log_evidence_looks_once_at_the_encoder_and_keeps_no_graph(
+    generator: torch.Generator,
+) -> None:
     """Weights that require gradients leave none behind; chunks of 50 unless told."""
     torch.manual_seed(0)
     encoder, decoder = nn.Linear(PIXELS, LATENT), nn.Linear(LATENT, PIXELS)
@@ -328,9 +333,9 @@ def cubic(z: Tensor) -> Tensor:
 
 
 def cubic_average_gradient(mean: Tensor, log_var: Tensor) -> tuple[Tensor, Tensor]:
-    """Differentiate E f = 2 m + m^2 + v - m n + (n^3 + 3 n w) / 3 + 1 by hand, for N((m, n), (v, w)).
+    """Differentiate E f = 2 m + m^2 + v - m n + (n^3 + 3 n w) / 3 + 1 by hand.
 
-    In the variances dE/dv = 1 and dE/dw = n; by the log-variances v and n w.
+    q is N((m, n), (v, w)). In the variances dE/dv = 1 and dE/dw = n; in their logs v and n w.
     """
     m, n = mean.unbind(dim=-1)
     v, w = log_var.exp().unbind(dim=-1)
@@ -361,7 +366,7 @@ def test_the_score_function_gradient_is_unbiased(moments: tuple[Tensor, Tensor])
 def test_each_score_is_value_times_the_gradient_of_log_q(
     moments: tuple[Tensor, Tensor], normal: Draw
 ) -> None:
-    """eq:score-function-gradient sample by sample: value (z - m) / v, value ((z - m)^2 / v - 1) / 2."""
+    """eq:score-function-gradient by hand: value times (z - m) / v and ((z - m)^2 / v - 1) / 2."""
     mean, log_var = moments
     value, z = normal(7, 3), normal(7, 3, 2)
     surrogate = score_function_surrogate(value, z, mean, log_var)
@@ -394,9 +399,7 @@ def test_both_estimators_agree_and_one_is_quieter(moments: tuple[Tensor, Tensor]
     """eq:score-function-gradient and eq:reparameterization: one mean, far smaller variance."""
     mean, log_var = (m[:1].detach() for m in moments)
     count = 20_000
-    noise = torch.randn(
-        count, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
+    noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     m = mean.expand(count, 2).clone().requires_grad_()
     lv = log_var.expand(count, 2).clone().requires_grad_()
     z = m + (0.5 * lv).exp() * noise

@@ -88,9 +88,7 @@ def test_gaussian_pixels_take_a_standard_deviation(normal: Draw) -> None:
 def test_gaussian_pixels_integrate_to_one(normal: Draw) -> None:
     """eq:gaussian-likelihood is a density over two pixels."""
     mean = normal(2)
-    total = oracles.integrate_plane(
-        lambda x: gaussian_pixels(x, mean, scalar(0.4)).exp(), 14.0
-    )
+    total = oracles.integrate_plane(lambda x: gaussian_pixels(x, mean, scalar(0.4)).exp(), 14.0)
     torch.testing.assert_close(total, scalar(1.0))
 
 
@@ -165,9 +163,7 @@ def test_logistic_gradients_are_finite_differences(normal: Draw) -> None:
     log_scale = scalar(-3.5).requires_grad_()
     found = torch.autograd.grad(discretized_logistic(x, mean, log_scale).sum(), [mean, log_scale])
     at, scale = mean.detach(), log_scale.detach()
-    by_mean = oracles.central_difference(
-        lambda m: discretized_logistic(x, m, scale).sum(), at
-    )
+    by_mean = oracles.central_difference(lambda m: discretized_logistic(x, m, scale).sum(), at)
     by_scale = oracles.central_difference(lambda s: discretized_logistic(x, at, s).sum(), scale)
     assert by_mean.abs().min() > 1e-3
     torch.testing.assert_close(found, (by_mean, by_scale), rtol=1e-5, atol=1e-6)
@@ -249,7 +245,7 @@ def test_the_whole_interval_and_an_empty_batch_are_accepted(
 def test_values_are_looked_at_on_the_cpu_only(
     monkeypatch: pytest.MonkeyPatch, log_likelihood: LogLikelihood
 ) -> None:
-    """Elsewhere the look would stall the device, and in a compiled graph it would cut the graph."""
+    """Elsewhere the look would stall the device; a compiled graph it would cut."""
     far = torch.full((5, 7), 3.0, device="meta")
     if log_likelihood is bernoulli:
         assert log_likelihood(far, far).shape == (5,)

@@ -1,4 +1,4 @@
-"""Proof for litgen/vae/linear_gaussian.py: the exact model that judges the others is judged first."""
+"""Proof for litgen/vae/linear_gaussian.py: what judges others is judged first."""
 
 import math
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def test_decode_is_the_affine_map(model: LinearGaussian, normal: Draw) -> None:
 
 
 def test_sample_is_decoded_code_plus_scaled_noise(model: LinearGaussian, normal: Draw) -> None:
-    """eq:linear-gaussian-model: whitened by the judge's standard deviation, the noise comes back."""
+    """eq:linear-gaussian-model: by the judge's law of x given z, the noise comes back."""
     z_noise, x_noise = normal(5, 2), normal(5, 3)
     x = model.sample(z_noise, x_noise)
     law = Normal(z_noise @ model.weight.T + model.bias, SCALE)
@@ -70,7 +70,7 @@ def test_log_evidence_is_the_marginal_of_the_joint(model: LinearGaussian, normal
 
 
 def test_log_evidence_is_the_integral_over_the_codes(model: LinearGaussian, normal: Draw) -> None:
-    """eq:linear-gaussian-evidence by its definition: the integral of p(x|z) p(z) over the plane."""
+    """eq:linear-gaussian-evidence by its definition: the integral of p(x|z) p(z) over z."""
     for x in normal(3, 3):
 
         def integrand(z: Tensor, x: Tensor = x) -> Tensor:

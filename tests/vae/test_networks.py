@@ -10,13 +10,14 @@ from torch.nn import functional
 from litgen.vae.networks import VAE, ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
 SIDE, PIXELS, LATENT = 8, 64, 3
+CHANNELS = 16  # two in each group: a group of one would cancel its convolution's bias
 ENCODERS = [
     pytest.param(lambda: DenseEncoder(PIXELS, (11, 7), LATENT), id="dense"),
-    pytest.param(lambda: ConvEncoder(SIDE, 8, LATENT), id="convolutional"),
+    pytest.param(lambda: ConvEncoder(SIDE, CHANNELS, LATENT), id="convolutional"),
 ]
 DECODERS = [
     pytest.param(lambda: DenseDecoder(LATENT, (7, 11), PIXELS), id="dense"),
-    pytest.param(lambda: ConvDecoder(LATENT, 8, SIDE), id="convolutional"),
+    pytest.param(lambda: ConvDecoder(LATENT, CHANNELS, SIDE), id="convolutional"),
 ]
 
 
@@ -78,15 +79,15 @@ def test_the_convolutional_encoder_written_out() -> None:
     net = seeded(ENCODERS[1].values[0])
     w = list(net.parameters())
     assert [tuple(p.shape) for p in w if p.dim() == 4] == [
-        (8, 1, 3, 3),
-        (16, 8, 3, 3),
-        (16, 16, 3, 3),
+        (16, 1, 3, 3),
+        (32, 16, 3, 3),
+        (32, 32, 3, 3),
     ]
     x = draw(5, PIXELS)
     features = torch.stack([row.view(1, SIDE, SIDE) for row in x])
     features = block(block(block(features, w), w, stride=2), w, stride=2)
-    assert features.shape == (5, 16, 2, 2)
-    expected = features.reshape(5, 64) @ w[0].T + w[1]
+    assert features.shape == (5, 32, 2, 2)
+    expected = features.reshape(5, 128) @ w[0].T + w[1]
     mean, log_var = net(x)
     assert expected.std(dim=0).min() > 1e-3
     torch.testing.assert_close(mean, expected[:, :3])
@@ -98,9 +99,9 @@ def test_the_convolutional_decoder_written_out() -> None:
     net = seeded(DECODERS[1].values[0])
     w = list(net.parameters())
     z = draw(5, LATENT)
-    x = (z @ w[0].T + w[1]).reshape(5, 16, 2, 2)
+    x = (z @ w[0].T + w[1]).reshape(5, 32, 2, 2)
     w = w[2:]
-    for channels in (16, 8):
+    for channels in (32, 16):
         x = block(x, w)
         assert x.shape[1] == channels
         x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
@@ -130,7 +131,9 @@ def test_an_encoder_encodes_each_image_alone(build: Callable[[], nn.Module]) -> 
     assert (mean - log_var).abs().min() > 1e-4
     for n in range(5):
         alone = net(x[n : n + 1])
-        torch.testing.assert_close(alone, (mean[n : n + 1], log_var[n : n + 1]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            alone, (mean[n : n + 1], log_var[n : n + 1]), rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("build", ENCODERS)
@@ -163,7 +166,7 @@ def test_no_parameter_is_dead(build: Callable[[], nn.Module]) -> None:
     total.backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
-        assert parameter.grad.abs().max() > 0, name
+        assert parameter.grad.abs().max() > 1e-3, name
 
 
 @pytest.mark.parametrize("build", [*ENCODERS, *DECODERS])

@@ -1,4 +1,4 @@
-"""Files that the site serves itself: MathJax, litgen's wheel.
+"""Files that the site serves itself: MathJax and the wheel of litgen.
 
 Proof: tests/book/test_assets.py and tests/browser/test_site.py.
 """
@@ -43,6 +43,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     # The theme's icons come from its web font; the script (half a megabyte) would draw them again.
     for script in static.rglob("fontawesome.js"):
         script.write_text("/* the web font draws the icons */\n", "utf8")
+    Path(app.outdir, ".nojekyll").touch()  # some hosts hide folders that begin with an underscore
     built = wheel()
     shutil.copyfile(built, Path(app.outdir, built.name))
 

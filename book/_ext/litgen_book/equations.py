@@ -22,7 +22,9 @@ from litgen_book import chapters
 
 __all__ = ["Named", "labels", "named", "problems", "setup"]
 
-LABEL = re.compile(r"^\$\$ *\(([\w-]+)\) *$|^:label: +([\w-]+) *$", re.MULTILINE)
+LABEL = re.compile(
+    r"^\$\$ *\(([\w-]+)\) *$|^`{3,}\{math\}\n(?:^:.*\n)*?^:label: +([\w-]+) *$", re.MULTILINE
+)
 THEORY = re.compile(r"^% theory only: *(.+)$", re.MULTILINE)
 EQUATION = re.compile(r"\beq:([\w-]*\w)")
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from litgen.data import fashion_mnist, mnist
 from litgen.data.sources import ImageSet

@@ -1,0 +1,175 @@
+"""The command line: ``python -m litgen list | data | train | sample | evaluate | runs``.
+
+Chapter: book/contributing.md.  Proof: tests/test_cli.py.
+"""
+
+import argparse
+import importlib
+import json
+import logging
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from litgen import data, profiles, recipes, runs
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a mistake of the user gets one line on stderr and exit status 2."""
+    logging.basicConfig(format="litgen: %(message)s")
+    logging.getLogger("litgen").setLevel(logging.INFO)
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, RuntimeError, OSError, ModuleNotFoundError) as error:
+        print(f"litgen: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("litgen: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("litgen", description="Small, tested generative models.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    add = commands.add_parser("list", help="list the recipes")
+    add.set_defaults(command=_list)
+
+    add = commands.add_parser("data", help="fetch and check data sets")
+    add.add_argument("name", nargs="*", help="data sets; all of them unless given")
+    add.add_argument("--stand-in", action="store_true", help="accept an embedded stand-in")
+    add.set_defaults(command=_data)
+
+    add = commands.add_parser("train", help="train a recipe and keep the run")
+    _recipe_and_profile(add)
+    add.add_argument("--seed", type=int, default=0)
+    add.add_argument("--out", type=Path, help="folder of the run; the cache, or book/runs for gpu")
+    add.set_defaults(command=_train)
+
+    add = commands.add_parser("sample", help="draw from a run into a .png or .npy file")
+    _recipe_and_profile(add)
+    add.add_argument("--count", type=int, default=64)
+    add.add_argument("--seed", type=int, default=0)
+    add.add_argument("--out", type=Path, default=Path("samples.png"))
+    add.set_defaults(command=_sample)
+
+    add = commands.add_parser("evaluate", help="measure a run's weights on the test set")
+    _recipe_and_profile(add)
+    add.set_defaults(command=_evaluate)
+
+    add = commands.add_parser("runs", help="say of each recipe whether its run is fresh")
+    add.add_argument("--json", action="store_true", help="print a list of dictionaries")
+    add.set_defaults(command=_runs)
+    return parser
+
+
+def _recipe_and_profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="its name, as `litgen list` prints it")
+    parser.add_argument("--profile", default="cpu", help="cpu (reduced config) or gpu (full)")
+
+
+def _list(options: argparse.Namespace) -> None:
+    for name in recipes.names():
+        print(f"{name:24} {(recipes.load(name).__doc__ or '').splitlines()[0]}")
+
+
+def _data(options: argparse.Namespace) -> None:
+    known = [m.name for m in pkgutil.iter_modules(data.__path__) if m.name != "sources"]
+    for name in options.name:
+        if name not in known:
+            raise ValueError(f"unknown data set {name!r}; there are: {', '.join(known)}")
+    for name in options.name or known:
+        module = importlib.import_module(f"litgen.data.{name}")
+        for split in module.CHECKSUM:
+            images = module.load(split, stand_in=options.stand_in)
+            record = images.record
+            print(
+                f"{name:16} {split:6} {len(images.images):6,} images "
+                f"{'x'.join(map(str, images.images.shape[1:]))}  {record.source}"
+                f"{' (STAND-IN)' if record.stand_in else ''}"
+            )
+
+
+def _train(options: argparse.Namespace) -> None:
+    recipes.load(options.recipe)
+    profile = _profile(options)
+    folder = options.out or (runs.published_folder() if profile == "gpu" else None)
+    run = runs.train(options.recipe, profile, options.seed, folder=folder)
+    print(f"{options.recipe}: {run.describe()}")
+    print(json.dumps(run.metrics))
+
+
+def _sample(options: argparse.Namespace) -> None:
+    module = recipes.load(options.recipe)
+    if options.count < 1:
+        raise ValueError(f"--count must be positive, got {options.count}")
+    if options.out.suffix not in (".png", ".npy"):
+        raise ValueError(f"--out must end in .png or .npy, got {options.out.name!r}")
+    run = _run(options)
+    images = module.sample(run, options.count, torch.Generator().manual_seed(options.seed))
+    part = options.out.with_name(f".{options.out.name}.part")
+    try:
+        _write_images(images, part, options.out.suffix)
+        part.replace(options.out)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"wrote {options.count} samples to {options.out}")
+
+
+def _write_images(images: torch.Tensor, path: Path, suffix: str) -> None:
+    import numpy
+
+    with path.open("wb") as file:
+        if suffix == ".npy":
+            numpy.save(file, images.numpy())
+        else:
+            from litgen import plotting  # matplotlib is an extra
+
+            plotting.save_grid(images, file)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    module = recipes.load(options.recipe)
+    run = _run(options)
+    print(json.dumps(module.evaluate(run, profiles.device_for(_profile(options)))))
+
+
+def _run(options: argparse.Namespace) -> runs.Run:
+    run = runs.find(options.recipe, _profile(options))
+    if run is None:
+        raise RuntimeError(
+            f"no fresh {options.profile} run of {options.recipe}; "
+            f"python -m litgen train {options.recipe} --profile {options.profile} makes one"
+        )
+    return run
+
+
+def _profile(options: argparse.Namespace) -> profiles.Profile:
+    if options.profile == "cpu":
+        return "cpu"
+    if options.profile == "gpu":
+        return "gpu"
+    raise ValueError(f"unknown profile {options.profile!r}; there are: cpu, gpu")
+
+
+def _runs(options: argparse.Namespace) -> None:
+    rows = runs.status()
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['recipe']:24} cpu {row['cpu']:8} gpu {row['gpu']}")
+        for profile, detail in row["details"].items():
+            changed = f", changed: {', '.join(detail['changed'])}" if detail["changed"] else ""
+            metric = next(iter(detail["metrics"].items()), ("", 0.0))
+            print(
+                f"    {profile}: {detail['device']}, {detail['seconds']:.0f} s, {detail['date'][:10]}, "
+                f"{metric[0]} {metric[1]:.2f}, {detail['bytes'] / 2**20:.1f} MiB{changed}"
+            )

@@ -1,0 +1,169 @@
+"""Figures that read well on light and on dark pages; every function takes and returns an Axes.
+
+Chapter: book/vae/elbo.md.  Proof: tests/test_plotting.py.
+
+Colours: Okabe and Ito's palette without black and yellow, which one of the two backgrounds swallows.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import IO
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.spines import Spine
+from matplotlib.text import Text
+from torch import Tensor
+
+from litgen.shapes import Float, Int
+
+__all__ = [
+    "CLASSES",
+    "PALETTE",
+    "curves",
+    "figure",
+    "image_grid",
+    "render",
+    "save_grid",
+    "scatter_classes",
+]
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Blue, vermilion, green, purple, orange, sky: for curves, in this order."""
+
+CLASSES = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
+    *("#56B4E9", "#7A5195", "#8C6D31", "#7F7F7F", "#BC5090"),
+)
+"""Ten colours for ten classes; a class is always told by its label as well."""
+
+INK = {"light": "#1f2328", "dark": "#e6e6e6"}
+DPI = 150
+
+
+def figure(
+    width: float = 7.0, height: float = 3.2, columns: int = 1, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure and its axes, row by row; sizes are in inches at 150 dots each."""
+    picture = Figure((width, height), dpi=DPI, layout="constrained")
+    axes = np.atleast_1d(picture.subplots(rows, columns)).ravel().tolist()
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=10)
+        ax.xaxis.label.set_size(11)
+        ax.yaxis.label.set_size(11)
+        ax.title.set_size(11)
+    return picture, axes
+
+
+def image_grid(
+    ax: Axes, images: Float[Tensor, "count 1 height width"], columns: int, gap: int = 1
+) -> Axes:
+    """Draw grey images in [0, 1] row by row, without axes.
+
+    Raises:
+        ValueError: no images, or no columns.
+    """
+    tiles = tiled(images, columns, gap)
+    ax.imshow(tiles, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_axis_off()
+    return ax
+
+
+def tiled(images: Float[Tensor, "count 1 height width"], columns: int, gap: int = 1) -> np.ndarray:
+    """Lay images out on one canvas of mid grey, row by row.
+
+    Raises:
+        ValueError: no images, or no columns.
+    """
+    if len(images) == 0 or columns < 1:
+        raise ValueError(f"cannot lay out {len(images)} images in {columns} columns")
+    count, _, height, width = images.shape
+    rows = -(-count // columns)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 0.5)
+    for i, image in enumerate(images[:, 0].detach().cpu().float().numpy()):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image.clip(0, 1)
+    return canvas
+
+
+def save_grid(images: Float[Tensor, "count 1 height width"], file: IO[bytes]) -> None:
+    """Write images as one PNG, pixel for pixel, about as wide as high."""
+    canvas = tiled(images, columns=int(np.ceil(len(images) ** 0.5)))
+    matplotlib.image.imsave(file, canvas, cmap="gray", vmin=0, vmax=1, format="png")
+
+
+def curves(
+    ax: Axes,
+    x: Sequence[float],
+    lines: dict[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+) -> Axes:
+    """Draw labelled lines over a common x."""
+    for (label, y), colour in zip(lines.items(), PALETTE, strict=False):
+        ax.plot(x, y, label=label, color=colour, linewidth=1.8)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    if len(lines) > 1:
+        ax.legend(frameon=False, fontsize=10)
+    return ax
+
+
+def scatter_classes(
+    ax: Axes, points: Float[Tensor, "count 2"], labels: Int[Tensor, " count"]
+) -> Axes:
+    """Draw points in the colour of their class, and each class's name at its median."""
+    for value in labels.unique().tolist():
+        chosen = points[labels == value]
+        colour = CLASSES[value % len(CLASSES)]
+        ax.scatter(*chosen.T.numpy(), s=6, color=colour, alpha=0.7, linewidths=0)
+        at = chosen.median(dim=0).values
+        ax.annotate(
+            str(value),
+            at.tolist(),
+            ha="center",
+            va="center",
+            fontsize=11,
+            weight="bold",
+            bbox={"boxstyle": "circle,pad=0.25", "fc": "white", "ec": colour, "alpha": 0.9},
+            color="#1f2328",
+            gid="keep",
+        )
+    return ax
+
+
+def render(picture: Figure, theme: str) -> bytes:
+    """Return a figure as PNG with a transparent background, its ink fit for a light or dark page.
+
+    Ink is text, axes, ticks, grids and frames; data keep their colours. Text whose ``gid`` is ``keep``
+    stays as it is.
+
+    Raises:
+        ValueError: an unknown theme.
+    """
+    if theme not in INK:
+        raise ValueError(f"unknown theme {theme!r}; there are: {', '.join(INK)}")
+    _ink(picture, INK[theme])
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png", transparent=True, dpi=DPI)
+    return buffer.getvalue()
+
+
+def _ink(picture: Figure, colour: str) -> None:
+    for axes in picture.axes:
+        axes.tick_params(which="both", color=colour, labelcolor=colour)
+        axes.patch.set_alpha(0)
+    for artist in picture.findobj():
+        if isinstance(artist, Text) and artist.get_gid() != "keep":
+            artist.set_color(colour)
+        elif isinstance(artist, Spine):
+            artist.set_edgecolor(colour)
+        elif isinstance(artist, Axis):
+            artist.get_offset_text().set_color(colour)
+        elif isinstance(artist, Legend):
+            artist.get_frame().set_alpha(0)

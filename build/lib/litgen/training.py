@@ -1,0 +1,132 @@
+"""Training as a game: one player for a VAE or a flow, two for a GAN, one image for style transfer.
+
+Chapter: book/vae/elbo.md.  Proof: tests/test_training.py.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from litgen.shapes import Float
+
+__all__ = [
+    "Player",
+    "Step",
+    "cpu_abilities",
+    "half_rounded",
+    "minibatches",
+    "mixed_precision",
+    "play",
+]
+
+
+@dataclass(frozen=True)
+class Player:
+    """Someone who lowers a loss by moving only their own parameters.
+
+    Attributes:
+        name: said in every step and every error.
+        optimizer: holds the player's parameters.
+        loss: maps a batch to one number, to be lowered.
+        moves: updates per turn; WGAN's critic takes five.
+    """
+
+    name: str
+    optimizer: torch.optim.Optimizer
+    loss: Callable[[Tensor], Tensor]
+    moves: int = 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one update reports; ``loss`` is detached and still on its device (no waiting)."""
+
+    turn: int
+    player: str
+    loss: Tensor
+
+
+def play(players: Iterable[Player], batches: Iterator[Tensor], turns: int) -> Iterator[Step]:
+    """Yield after every update, so that plotting, clipping, averaging and stopping stay outside.
+
+    Gradients are taken with respect to the moving player's parameters alone: the others' ``.grad``
+    is never touched.
+
+    Raises:
+        ValueError: a parameter that the loss does not reach, or a loss that is not one number.
+    """
+    for turn in range(turns):
+        for player in players:
+            parameters = [p for group in player.optimizer.param_groups for p in group["params"]]
+            for _ in range(player.moves):
+                loss = player.loss(next(batches))
+                if loss.numel() != 1:
+                    raise ValueError(f"{player.name}'s loss has shape {tuple(loss.shape)}, not ()")
+                player.optimizer.zero_grad(set_to_none=True)
+                if loss.requires_grad:  # otherwise it reaches nothing, which is said below
+                    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+                unreached = sum(p.grad is None for p in parameters)
+                if unreached:
+                    raise ValueError(
+                        f"{player.name}'s loss does not reach {unreached} of its "
+                        f"{len(parameters)} parameter tensors"
+                    )
+                player.optimizer.step()
+                yield Step(turn, player.name, loss.detach())
+
+
+def minibatches(
+    data: Tensor, batch_size: int, generator: torch.Generator
+) -> Iterator[Float[Tensor, "..."]]:
+    """Yield batches of rows for ever, reshuffled every epoch; a short last batch is left out.
+
+    Args:
+        data: (examples, ...), on any device; indexed, never copied whole.
+        batch_size: rows in a batch.
+        generator: draws the permutations, on the CPU.
+
+    Raises:
+        ValueError: fewer examples than ``batch_size``.
+    """
+    if not 1 <= batch_size <= len(data):
+        raise ValueError(f"batch_size is {batch_size}, the data have {len(data)} examples")
+    while True:
+        order = torch.randperm(len(data), generator=generator).to(data.device)
+        for start in range(0, len(data) - batch_size + 1, batch_size):
+            yield data.index_select(0, order[start : start + batch_size])
+
+
+def mixed_precision(device: torch.device, wanted: bool = True) -> AbstractContextManager[object]:
+    """Return a context in which networks compute in bfloat16 where the device multiplies it fast.
+
+    Weights, losses and optimiser stay in float32. Where it is not wanted, or the device has no
+    such hardware, the context changes nothing.
+    """
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = cpu_abilities() if device.type == "cpu" else {}
+        fast = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return torch.autocast(device.type, torch.bfloat16) if fast and wanted else nullcontext()
+
+
+def cpu_abilities() -> dict[str, Any]:
+    """Return what torch knows of this processor, by name; empty where it does not say."""
+    ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return dict(ask())  # torch gives a read-only view
+
+
+def half_rounded(model: torch.nn.Module) -> None:
+    """Round a model's parameters and buffers, in place, to what half precision can hold.
+
+    Runs are stored in half precision; what is measured after this call is measured on the very
+    weights that are stored.
+    """
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half().to(tensor.dtype))
