@@ -13,7 +13,7 @@ import importlib
 from collections.abc import Sequence
 
 NAMES = {
-    "vae-step": "a dense VAE's training step and importance-weighted likelihood; usual example, pythae",
+    "vae-step": "dense VAE: training step, importance-weighted likelihood; usual example, pythae",
 }
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--rounds", type=int, default=11, help="turns of each contender")
     parser.add_argument("--seconds", type=float, default=0.5, help="CPU seconds of a turn")
-    parser.add_argument("--quality", action="store_true", help="also train, and compare the models")
+    parser.add_argument("--quality", action="store_true", help="also train and compare models")
     chosen = parser.parse_args(arguments)
     if chosen.name is None:
         for name, what in NAMES.items():

@@ -2,8 +2,8 @@
 
 Proof: tests/test_benchmarks.py.
 
-A machine's speed drifts while others use it, so that two figures from two moments cannot be compared.
-Here every round gives each contender one slice of CPU time, in an order that rotates, and a ratio is
+A machine's speed drifts while others use it: two figures from two moments cannot be compared. Here
+every round gives each contender one slice of CPU time, in an order that rotates, and a ratio is
 taken within a round; the median over rounds is reported, with the smallest and the largest.
 """
 
@@ -108,7 +108,7 @@ def race(
 ) -> dict[str, list[float]]:
     """Return each contender's units a second, one number a round.
 
-    Every slice begins with one piece of work that is not counted: caches are cold after the others.
+    A slice begins with one piece of work that is not counted: the others left the caches cold.
 
     Raises:
         ValueError: no rounds, or two contenders of one name.
@@ -139,8 +139,8 @@ def _rate(work: Callable[[], int], seconds: float, clock: Callable[[], float]) -
 def compare(rates: dict[str, list[float]], ours: str, peers: Sequence[str]) -> dict[str, Any]:
     """Return the ratio of our rate to the best peer's, above 1 where we are faster.
 
-    The best peer is the one with the highest median rate. ``ratio`` is the median over rounds of the
-    ratio within a round, ``spread`` its smallest and largest value.
+    The best peer is the one with the highest median rate. ``ratio`` is the median over rounds of
+    the ratio within a round, ``spread`` its smallest and largest value.
     """
     best = max(peers, key=lambda name: statistics.median(rates[name]))
     ratios = [mine / theirs for mine, theirs in zip(rates[ours], rates[best], strict=True)]

@@ -1,25 +1,27 @@
-"""The dense VAE of the usual example, 784-400-20: training steps and importance-weighted likelihood.
+"""The usual example's dense VAE, 784-400-20: training steps and importance-weighted likelihood.
 
 Proof: tests/test_benchmarks.py.
 
 Contenders, all with the same number of parameters, batches of 128 and Adam:
 
-example-images   the usual PyTorch example: a DataLoader that turns one picture at a time into floats
+example-images   the usual PyTorch example: a DataLoader turns one picture at a time into floats
 example-tensors  the same with a TensorDataset of floats, which loads faster
 pythae           pythae's VAE, stepped by the methods and the loader of its own trainer
 litgen-float32   litgen.recipes.vae.digits with ``mixed`` off
 litgen-shipped   the same as it runs by default on this machine
 
-litgen's step draws binary pixels for every batch and moves the learning rate along a cosine, which the
-peers' do not; that counts against litgen. ``step_only`` gives all of them the same float batches, cut
-beforehand: no loader, no binarisation, no schedule.
+litgen's step draws binary pixels for every batch and moves the learning rate along a cosine, which
+the peers' do not; that counts against litgen. ``step_only`` gives all of them the same float
+batches, cut beforehand: no loader, no binarisation, no schedule.
 """
 
 import dataclasses
+import functools
 import itertools
 import logging
 import statistics
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -36,7 +38,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from benchmarks import harness
 from benchmarks.harness import Contender, Options
 from litgen.data import mnist
-from litgen.data.sources import DataUnavailable
+from litgen.data.sources import DataUnavailable, Split
 from litgen.recipes.vae import digits
 from litgen.training import Player, mixed_precision, play
 from litgen.vae import elbo
@@ -55,6 +57,7 @@ SHIPPED = dataclasses.replace(digits.CPU, epochs=ENDLESS)
 
 def run(options: Options) -> Iterator[dict[str, Any]]:
     """Yield one result after the other."""
+    torch.manual_seed(0)
     pixels, source = load("train")
     test_pixels, _ = load("test")
     yield step(pixels, options) | {"data": source}
@@ -63,7 +66,7 @@ def run(options: Options) -> Iterator[dict[str, Any]]:
         yield precision(pixels, test_pixels) | {"data": source}
 
 
-def load(split: mnist.sources.Split) -> tuple[Tensor, str]:
+def load(split: Split) -> tuple[Tensor, str]:
     """Return MNIST as rows of bytes, or random bytes of its shape where it cannot be had."""
     try:
         images = mnist.load(split, stand_in=False)
@@ -80,7 +83,9 @@ def load(split: mnist.sources.Split) -> tuple[Tensor, str]:
 def step(pixels: Tensor, options: Options) -> dict[str, Any]:
     """Race the training step of all contenders; units are steps a CPU second."""
     floats = pixels[: 50 * BATCH].float() / 255
-    cut = list(floats.split(BATCH))  # the same batches for all, as long as they are handed out
+    cut = list(
+        torch.split(floats, BATCH)
+    )  # the same batches for all, as long as they are handed out
     peers = {
         "example-images": example_steps(loaded(PictureDataset(pixels))),
         "example-tensors": example_steps(loaded(TensorDataset(pixels.float() / 255))),
@@ -110,9 +115,7 @@ def step(pixels: Tensor, options: Options) -> dict[str, Any]:
         options.rounds,
         options.seconds,
     )
-    bare = {
-        name.removeprefix("bare "): r for name, r in rates.items() if name.startswith("bare ")
-    }
+    bare = {name.removeprefix("bare "): r for name, r in rates.items() if name.startswith("bare ")}
     return {
         "name": "vae-step",
         **verdict(rates, list(peers)),
@@ -139,15 +142,13 @@ def verdict(rates: dict[str, list[float]], peers: list[str]) -> dict[str, Any]:
 
 def circumstances(options: Options) -> dict[str, Any]:
     """Return what else a reader must know to repeat a run."""
-    abilities = getattr(torch.cpu, "get_capabilities", dict)()
+    abilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return {
         "rounds": options.rounds,
         "seconds": options.seconds,
         "threads": torch.get_num_threads(),
         "device": abilities.get("cpu_name", "cpu"),
-        "bfloat16": not isinstance(
-            mixed_precision(torch.device("cpu")), harness.contextlib.nullcontext
-        ),
+        "bfloat16": not isinstance(mixed_precision(torch.device("cpu")), nullcontext),
         "versions": harness.versions(VERSIONS),
     }
 
@@ -203,7 +204,7 @@ def example_steps(batches: Iterable[Tensor]) -> Iterator[None]:
 
 
 class PictureDataset(Dataset[tuple[Tensor, int]]):
-    """Give one image at a time as torchvision's MNIST with ToTensor does: through a PIL picture."""
+    """Give one image at a time through a PIL picture, as torchvision's MNIST with ToTensor does."""
 
     def __init__(self, pixels: Tensor):
         from torchvision.transforms import ToTensor
@@ -275,7 +276,10 @@ def pythae_steps(floats: Tensor, batches: Iterator[Any] | None = None) -> Iterat
         pythae_model(),
         BaseDataset(floats, torch.zeros(len(floats))),
         training_config=BaseTrainerConfig(
-            output_dir="unused", per_device_train_batch_size=BATCH, learning_rate=1e-3, no_cuda=True
+            output_dir="unused",
+            per_device_train_batch_size=BATCH,
+            learning_rate=1e-3,
+            no_cuda=True,
         ),
     )
     trainer.set_optimizer()
@@ -315,8 +319,8 @@ def nll(
 ) -> dict[str, Any]:
     """Race -log p(x) with 100 importance samples of one model; units are images a CPU second.
 
-    The model is litgen's after a short training, its weights copied into pythae's VAE. pythae decodes
-    ``batch_size`` samples of one image together; all sensible sizes run, and gradients are off.
+    The model is litgen's after a short training, its weights copied into pythae's VAE. pythae
+    decodes ``batch_size`` samples of one image together: all sensible sizes race, no gradients.
     """
     fitted = digits.fit(FLOAT32, pixels, 0)
     model = next(itertools.islice(fitted, training_steps, None)).model
@@ -326,26 +330,28 @@ def nll(
     rates = harness.race(
         [
             *(
-                Contender(name, pieces(x, 5, lambda part, size=size: pythae_nll(peer, part, size)))
+                Contender(name, pieces(x, 5, functools.partial(pythae_nll, peer, batch_size=size)))
                 for name, size in sizes.items()
             ),
             Contender(
-                "litgen-float32", pieces(x, 250, lambda part: litgen_nll(model, part, False))
+                "litgen-float32", pieces(x, 250, functools.partial(litgen_nll, model, mixed=False))
             ),
             Contender(
                 "litgen-shipped",
-                pieces(x, 250, lambda part: litgen_nll(model, part, SHIPPED.mixed)),
+                pieces(x, 250, functools.partial(litgen_nll, model, mixed=SHIPPED.mixed)),
                 harness.as_shipped,
             ),
         ],
         options.rounds,
         options.seconds,
     )
-    values = {
-        "pythae": pythae_nll(peer, x, SAMPLES),
-        "litgen-float32": litgen_nll(model, x, False),
-        "litgen-shipped": litgen_nll(model, x, SHIPPED.mixed),
-    }
+    with harness.full_precision():
+        values = {
+            "pythae": pythae_nll(peer, x, SAMPLES),
+            "litgen-float32": litgen_nll(model, x, False),
+        }
+    with harness.as_shipped():
+        values["litgen-shipped"] = litgen_nll(model, x, SHIPPED.mixed)
     return {
         "name": "vae-nll",
         **verdict(rates, list(sizes)),
@@ -363,7 +369,7 @@ def nll(
 
 def pieces(x: Tensor, size: int, measure: Callable[[Tensor], float]) -> Callable[[], int]:
     """Return work that measures the next ``size`` images; units are images."""
-    parts = itertools.cycle(x.split(size))
+    parts = itertools.cycle(torch.split(x, size))
 
     def work() -> int:
         part = next(parts)
@@ -377,7 +383,7 @@ def litgen_nll(model: VAE, x: Tensor, mixed: bool) -> float:
     """Return the mean of -log p(x) in nats as the recipe measures it, 250 images at a time."""
     generator = torch.Generator().manual_seed(0)
     evidence = []
-    for batch in x.split(250):
+    for batch in torch.split(x, 250):
         with mixed_precision(x.device, mixed):
             evidence.append(
                 elbo.log_evidence(
@@ -396,7 +402,7 @@ def pythae_nll(peer: Any, x: Tensor, batch_size: int) -> float:
 def copied(model: VAE) -> Any:
     """Return pythae's VAE with the weights of litgen's."""
     peer = pythae_model()
-    (first, _, heads), (widen, _, last) = model.encoder.net, model.decoder.net  # type: ignore[misc]
+    first, heads, widen, last = (m for m in model.modules() if isinstance(m, nn.Linear))
     layers = {
         "encoder.hidden.0": (first.weight, first.bias),
         "encoder.mean": (heads.weight[:LATENT], heads.bias[:LATENT]),
@@ -404,9 +410,8 @@ def copied(model: VAE) -> Any:
         "decoder.net.0": (widen.weight, widen.bias),
         "decoder.net.2": (last.weight, last.bias),
     }
-    peer.load_state_dict(
-        {f"{k}.{part}": v for k, both in layers.items() for part, v in zip(("weight", "bias"), both)}
-    )
+    weights = {f"{name}.weight": weight for name, (weight, _) in layers.items()}
+    peer.load_state_dict(weights | {f"{name}.bias": bias for name, (_, bias) in layers.items()})
     return peer.eval()
 
 
@@ -418,8 +423,8 @@ def precision(
 ) -> dict[str, Any]:
     """Train briefly in float32 and as shipped, and compare the test ELBO in nats, lower is better.
 
-    ``shipped_training`` is the model trained as shipped but measured in float32: what is left of the
-    difference then comes from training alone.
+    ``shipped_training`` is the model trained as shipped but measured in float32: what is left of
+    the difference then comes from training alone.
     """
     float32 = dataclasses.replace(digits.CPU, epochs=epochs, mixed=False)
     shipped = dataclasses.replace(digits.CPU, epochs=epochs)

@@ -1,4 +1,4 @@
-"""Build the book: ``make book``. One build at a time, warnings are errors, a killed build leaves no trace.
+"""Build the book: one build at a time, warnings are errors, a killed build leaves no trace.
 
 Proof: tests/book/test_build.py.
 """

@@ -170,6 +170,6 @@ def _runs(options: argparse.Namespace) -> None:
             changed = f", changed: {', '.join(detail['changed'])}" if detail["changed"] else ""
             metric = next(iter(detail["metrics"].items()), ("", 0.0))
             print(
-                f"    {profile}: {detail['device']}, {detail['seconds']:.0f} s, {detail['date'][:10]}, "
-                f"{metric[0]} {metric[1]:.2f}, {detail['bytes'] / 2**20:.1f} MiB{changed}"
+                f"    {profile}: {detail['device']}, {detail['seconds']:.0f} s, "
+                f"{detail['date'][:10]}, {metric[0]} {metric[1]:.2f}, {detail['bytes'] / 2**20:.1f} MiB{changed}"
             )

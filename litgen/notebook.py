@@ -2,9 +2,9 @@
 
 Chapter: book/contributing.md.  Proof: tests/test_notebook.py.
 
-In Jupyter these are ordinary outputs. The book's build reads their metadata, and makes of a figure one
-picture for light and one for dark pages, with its alternative text and, where one is named, the in-page
-widget that replaces it.
+In Jupyter these are ordinary outputs. The book's build reads their metadata, and makes of a figure
+one picture for light and one for dark pages, with its alternative text and, where one is named,
+the in-page widget that replaces it.
 """
 
 import base64

@@ -2,7 +2,8 @@
 
 Chapter: book/vae/elbo.md.  Proof: tests/test_plotting.py.
 
-Colours: Okabe and Ito's palette without black and yellow, which one of the two backgrounds swallows.
+Colours: Okabe and Ito's palette without black and yellow, which one of the two backgrounds
+    swallows.
 """
 
 import io
@@ -140,8 +141,8 @@ def scatter_classes(
 def render(picture: Figure, theme: str) -> bytes:
     """Return a figure as PNG with a transparent background, its ink fit for a light or dark page.
 
-    Ink is text, axes, ticks, grids and frames; data keep their colours. Text whose ``gid`` is ``keep``
-    stays as it is.
+    Ink is text, axes, ticks, grids and frames; data keep their colours. Text whose ``gid`` is
+    ``keep`` stays as it is.
 
     Raises:
         ValueError: an unknown theme.

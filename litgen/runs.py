@@ -85,14 +85,19 @@ class Run:
         """Whether any data set was replaced by a stand-in."""
         return any(record["stand_in"] for record in self.data)
 
+    @property
+    def titles(self) -> str:
+        """Name the data sets for a caption; a stand-in is said to be one."""
+        named = [
+            r.get("title", r["name"]) + (" (STAND-IN)" if r["stand_in"] else "") for r in self.data
+        ]
+        return ", ".join(dict.fromkeys(named))
+
     def describe(self) -> str:
         """Return the line that captions print: profile, data, device, duration, date."""
         p = self.provenance
-        names = ", ".join(
-            f"{r['name']}{' (STAND-IN)' if r['stand_in'] else ''}" for r in self.data
-        )
         return (
-            f"{p['profile'].upper()} profile, {names or 'no data'}; {p['device']}, "
+            f"{p['profile'].upper()} profile, {self.titles or 'no data'}; {p['device']}, "
             f"{p['seconds']:.0f} s, {p['date'][:10]}"
         )
 

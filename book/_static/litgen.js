@@ -191,8 +191,7 @@
   function start(figure) {
     waiting[figure.dataset.payload] = (payload) => {
       const box = element("div", { class: "litgen-widget" }, ...makers[figure.dataset.widget](payload));
-      figure.querySelectorAll("img").forEach((image) => image.remove());
-      figure.prepend(box);
+      figure.querySelector("div").replaceWith(box);
       figure.dataset.ready = "true";
     };
     document.head.append(element("script", { src: figure.dataset.src }));

@@ -1,4 +1,4 @@
-"""What this book adds to Jupyter Book; each module does one thing, ``setup`` ties them together."""
+"""What this book adds to Jupyter Book; each module does one thing."""
 
 from typing import Any
 

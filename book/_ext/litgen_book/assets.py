@@ -4,16 +4,19 @@ Proof: tests/book/test_assets.py and tests/browser/test_site.py.
 """
 
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from litgen_book import chapters
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
 from litgen import digest
+from litgen_book import chapters
 
 __all__ = ["setup", "wheel"]
 
@@ -31,8 +34,16 @@ PARTS = (
 
 
 def setup(app: Sphinx) -> None:
-    """Copy after the build."""
+    """Say early where the site will be; copy after the build."""
+    app.connect("config-inited", _address, priority=100)
     app.connect("build-finished", _finish)
+
+
+def _address(app: Sphinx, config: Config) -> None:
+    """Let LITGEN_SITE name the address at which the site is published."""
+    site = os.environ.get("LITGEN_SITE")
+    if site:
+        config.html_baseurl = config.ogp_site_url = site.rstrip("/") + "/"
 
 
 def _finish(app: Sphinx, exception: Exception | None) -> None:
@@ -61,6 +72,17 @@ def _mathjax(target: Path) -> None:
             shutil.copyfile(source / part, target / part)
 
 
+def _build(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Build in a copy, since setuptools leaves its work beside the sources."""
+    with tempfile.TemporaryDirectory(prefix="litgen-wheel-") as copy:
+        shutil.copytree(chapters.ROOT / "litgen", Path(copy, "litgen"))
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copyfile(chapters.ROOT / name, Path(copy, name))
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        command += ["--no-build-isolation", "--wheel-dir", str(folder), copy]
+        return subprocess.run(command, capture_output=True, text=True)
+
+
 def wheel() -> Path:
     """Return litgen as a wheel, built anew when its source has changed."""
     sources = sorted((chapters.ROOT / "litgen").rglob("*.py"))
@@ -69,9 +91,7 @@ def wheel() -> Path:
     name = f"litgen-{importlib.metadata.version('litgen')}-py3-none-any.whl"
     if not (folder / name).exists():
         shutil.rmtree(folder.parent, ignore_errors=True)
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-        command += ["--no-build-isolation", "--wheel-dir", str(folder), str(chapters.ROOT)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = _build(folder)
         if done.returncode:
             raise ExtensionError(f"litgen's wheel could not be built:\n{done.stderr}")
     return folder / name

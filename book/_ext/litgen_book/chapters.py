@@ -2,10 +2,10 @@
 
 Proof: tests/book/test_chapters.py.
 
-A result is an executed notebook in ``_build/chapters``, filed under a key that knows the code cells, the
-litgen source that they import, the runs that they load, the profile and the locked versions. Prose,
-captions and comments are not part of it. The tests and the build share results: a chapter is executed
-once.
+A result is an executed notebook in ``_build/chapters``, filed under a key that knows the code
+cells, the litgen source that they import, the runs that they load, the profile and the locked
+versions. Prose, captions and comments are not part of it. The tests and the build share results: a
+chapter is executed once.
 """
 
 import ast

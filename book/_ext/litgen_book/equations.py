@@ -2,9 +2,9 @@
 
 Proof: tests/book/test_equations.py.
 
-A chapter labels an equation; a docstring in litgen says ``eq:label`` where it is computed; a docstring
-in tests says ``eq:label`` where it is proved. What stays without function is listed in its chapter in
-a comment, ``% theory only: label, label``. Anything else fails the build.
+A chapter labels an equation; a docstring in litgen says ``eq:label`` where it is computed; a
+docstring in tests says ``eq:label`` where it is proved. What stays without function is listed in
+its chapter in a comment, ``% theory only: label, label``. Anything else fails the build.
 """
 
 import ast
@@ -81,15 +81,10 @@ def problems() -> list[str]:
         if label in functions and label not in tests
     ]
     lines += [f"eq:{x} is marked theory only and is not labelled" for x in spared - set(known)]
-    lines += [f"eq:{x} is marked theory only and computed" for x in sorted(spared & set(functions))]
-    for source in (functions, tests):
-        lines += [
-            f"{where} names eq:{label}, which no chapter labels"
-            for label, places in source.items()
-            if label not in known
-            for where, _ in places[:1]
-        ]
-    return lines
+    lines += [f"eq:{x} is marked theory only and computed" for x in sorted(spared &
+    set(functions))] for source in (functions, tests): lines += [ f"{where} names eq:{label}, which
+    no chapter labels" for label, places in source.items() if label not in known for where, _ in
+    places[:1] ] return lines
 
 
 def _check(app: Sphinx) -> None:

@@ -1,9 +1,10 @@
-"""Give myst-nb the outputs that each page shall show, and turn litgen's figures into page elements.
+"""Give myst-nb the outputs that each page shows; make page elements of litgen's figures.
 
 Proof: tests/book/test_pages.py.
 
-myst-nb looks for outputs in jupyter-cache, whose own key sees nothing but the cells. So every result is
-chosen or made here first (``chapters``) and put into that cache; myst-nb then only merges.
+myst-nb looks for outputs in jupyter-cache, whose own key sees nothing but the cells. So every
+result is chosen or made here first (``chapters``) and put into that cache; myst-nb then only
+merges.
 """
 
 import base64
@@ -142,7 +143,9 @@ def page_output(output: NotebookNode, folder: Path, prefix: str) -> NotebookNode
             f' data-src="{prefix}_images/{script}"'
         )
     output.data = {
-        "text/html": f'<figure class="litgen-figure"{attributes}>{images}{caption}</figure>',
+        # the theme hides a caption that follows a picture for the other theme: keep them apart
+        "text/html": f'<figure class="litgen-figure"{attributes}>'
+        f"<div>{images}</div>{caption}</figure>",
         "text/plain": about["alt"],
     }
     output.metadata = {}

@@ -1,9 +1,9 @@
-"""Chapters as notebooks for everyone: plain Markdown, outputs inside, litgen installed by the first cell.
+"""Chapters as notebooks for everyone: plain Markdown, with outputs, installing litgen first.
 
 Proof: tests/book/test_portable.py and, slowly, tests/book/test_downloads.py.
 
-Jupyter knows none of MyST's directives and roles, so each is lowered to what any Markdown shows. One
-that is not known here is an error at build time, not a surprise for a learner.
+Jupyter knows none of MyST's directives and roles, so each is lowered to what any Markdown shows.
+One that is not known here is an error at build time, not a surprise for a learner.
 """
 
 import ast
@@ -130,8 +130,8 @@ def plain(text: str, page: Page) -> str:
     text = "\n".join(line for line in lines if not line.startswith("% "))
     text = re.sub(r"^\([\w:-]+\)=\n", "", text, flags=re.MULTILINE)
     text = _numbered(text, page)
-    text = re.sub(r"\\learned\{((?:[^{}]|\{[^{}]*\})*)\}", rf"{{\\color{{{LEARNED}}}{{\1}}}}", text)
-    return ROLE.sub(lambda match: _role(match, page), text).strip() + "\n"
+    text = re.sub(r"\\learned\{((?:[^{}]|\{[^{}]*\})*)\}", rf"{{\\color{{{LEARNED}}}{{\1}}}}",
+    text) return ROLE.sub(lambda match: _role(match, page), text).strip() + "\n"
 
 
 def source_of(path: Path, dotted: str) -> str:
@@ -271,7 +271,7 @@ def _plain_output(output: NotebookNode) -> NotebookNode:
 def _author_year(references: BibliographyData, key: str, textual: bool) -> str:
     entry = _entry(references, key)
     names = [_tex(" ".join(person.last_names)) for person in entry.persons["author"]]
-    shown = names[0] if len(names) == 1 else " and ".join(names) if len(names) == 2 else f"{names[0]} et al."
+    shown = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
     year = entry.fields["year"]
     return f"{shown} ({year})" if textual else f"{shown}, {year}"
 

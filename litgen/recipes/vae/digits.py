@@ -229,7 +229,8 @@ def package(
         metrics=measure(config, model, x.to(device)),
         history={"train_loss_nats": curve.view(len(curve), -1).mean(dim=1).tolist()},
         data=[
-            dataclasses.asdict(images.record) | {"name": config.data, "split": split}
+            dataclasses.asdict(images.record)
+            | {"name": config.data, "title": images.record.name, "split": split}
             for split, images in (("train", train_set), ("test", test_set))
         ],
     )

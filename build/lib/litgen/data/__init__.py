@@ -1,1 +1,0 @@
-"""Data sets, one file each: real data first, verified before use, never silently replaced."""

@@ -1,1 +1,0 @@
-"""Variational autoencoders: book/vae/."""

@@ -1,0 +1,240 @@
+"""Prove that the benchmarks compute the ratios they print, and race equal things."""
+
+import contextlib
+import json
+
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import harness
+from benchmarks.harness import Contender, Options
+
+SHORT = Options(rounds=2, seconds=0.0)
+
+
+class Clock:
+    """A clock that moves only when somebody works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.log: list[str] = []
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def contender(self, name: str, seconds, units: int = 1) -> Contender:
+        """Return somebody whose n-th piece of work takes seconds(n)."""
+        done = 0
+
+        def work() -> int:
+            nonlocal done
+            self.now += seconds(done)
+            self.log.append(name)
+            done += 1
+            return units
+
+        return Contender(name, work)
+
+
+@pytest.fixture(scope="module")
+def vae_step():
+    """Return the module, where its peers are installed."""
+    pytest.importorskip("pythae")
+    pytest.importorskip("torchvision")
+    from benchmarks import vae_step
+
+    return vae_step
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """Return random bytes: five batches."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(256, (640, 784), generator=generator, dtype=torch.uint8)
+
+
+def test_rates_are_units_per_second():
+    """Three units in a quarter of a second are twelve a second."""
+    clock = Clock()
+    racers = [clock.contender("a", lambda _: 0.25, units=3), clock.contender("b", lambda _: 0.5)]
+    rates = harness.race(racers, rounds=3, seconds=1.0, clock=clock)
+    assert rates == {"a": [12.0] * 3, "b": [2.0] * 3}
+
+
+def test_first_work_of_a_slice_is_not_counted():
+    """A slow first piece changes nothing."""
+    clock = Clock()
+    slow_start = clock.contender("a", lambda n: 100.0 if n == 0 else 0.5)
+    assert harness.race([slow_start], 1, 1.0, clock) == {"a": [2.0]}
+
+
+def test_rounds_interleave_and_rotate():
+    """Everyone goes first once."""
+    clock = Clock()
+    racers = [clock.contender(name, lambda _: 1.0) for name in "abc"]
+    harness.race(racers, rounds=3, seconds=1.0, clock=clock)
+    assert "".join(clock.log[::2]) == "abcbcacab"
+
+
+def test_ratio_survives_a_machine_that_slows_down():
+    """Rates fall a hundredfold; ratios are taken within rounds."""
+    rates = {
+        "ours": [300.0, 30.0, 3.3],
+        "slow peer": [150.0, 10.0, 1.0],
+        "fast peer": [200.0, 20.0, 2.0],
+    }
+    found = harness.compare(rates, "ours", ["slow peer", "fast peer"])
+    assert found == {"best_peer": "fast peer", "ratio": 1.5, "spread": [1.5, 1.65]}
+
+
+def test_best_peer_is_the_best_by_its_median():
+    """One lucky round makes no best peer."""
+    rates = {"ours": [4.0, 4.0, 4.0], "steady": [2.0, 2.0, 2.0], "lucky once": [9.0, 1.0, 1.0]}
+    found = harness.compare(rates, "ours", ["lucky once", "steady"])
+    assert found["best_peer"] == "steady"
+    assert found["ratio"] == 2.0
+
+
+def test_slower_is_below_one():
+    """The ratio is ours over theirs, not the reverse."""
+    assert harness.compare({"ours": [1.0], "peer": [4.0]}, "ours", ["peer"])["ratio"] == 0.25
+
+
+def test_settings_hold_inside_a_slice_and_are_undone():
+    """Each contender runs in its own settings and leaves none behind."""
+    seen = []
+
+    @contextlib.contextmanager
+    def around():
+        seen.append("in")
+        yield
+        seen.append("out")
+
+    def work() -> int:
+        seen.append(torch.get_float32_matmul_precision())
+        return 1
+
+    before = torch.get_float32_matmul_precision()
+    harness.race([Contender("a", work, around), Contender("b", work, harness.as_shipped)], 1, 0.0)
+    assert seen[0] == "in"
+    assert seen[-1] == "high"
+    assert "out" in seen
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("rounds", [0, -1])
+def test_no_rounds_is_an_error(rounds):
+    """A race without rounds has no median."""
+    with pytest.raises(ValueError, match=f"rounds must be positive, got {rounds}"):
+        harness.race([Contender("a", lambda: 1)], rounds, 1.0)
+
+
+def test_repeated_names_are_an_error():
+    """Two contenders of one name would share a list of rates."""
+    with pytest.raises(ValueError, match="names repeat"):
+        harness.race([Contender("a", lambda: 1), Contender("a", lambda: 1)], 1, 1.0)
+
+
+def test_unknown_name_is_one_line(capsys):
+    """It names the word and what there is, and exits with 2."""
+    assert command.main(["vae-stepp"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "benchmarks: unknown benchmark 'vae-stepp'; there are: vae-step\n"
+
+
+def test_without_a_name_the_names_are_listed(capsys):
+    """Listing needs no peer installed."""
+    assert command.main([]) == 0
+    assert capsys.readouterr().out.startswith("vae-step  ")
+
+
+def test_parameter_counts_are_equal(vae_step):
+    """Counted by hand from 784-400-20."""
+    counts = vae_step.parameter_counts()
+    expected = 784 * 400 + 400 + 400 * 40 + 40 + 20 * 400 + 400 + 400 * 784 + 784
+    assert counts == {"example": expected, "pythae": expected, "litgen": expected}
+
+
+def test_unequal_parameter_counts_are_an_error(vae_step, monkeypatch):
+    """An unfair race is refused."""
+    monkeypatch.setattr(vae_step, "ExampleVAE", lambda: torch.nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"numbers of parameters differ: .*'example': 8"):
+        vae_step.parameter_counts()
+
+
+def test_step_prints_one_json_line(vae_step, pixels, capsys):
+    """A very short run has every key of a long one."""
+    harness.print_json(vae_step.step(pixels, SHORT))
+    (line,) = capsys.readouterr().out.splitlines()
+    record = json.loads(line)
+    assert record["name"] == "vae-step"
+    assert record["rounds"] == 2
+    assert set(record["peers"]) == {"example-images", "example-tensors", "pythae"}
+    assert record["best_peer"] in record["peers"]
+    assert {"python", "torch", "pythae"} <= set(record["versions"])
+    for part in (record, record["step_only"]):
+        for ratio in ("ratio_float32", "ratio_shipped"):
+            low, high = part["spread"][ratio]
+            assert 0 < low <= part[ratio] <= high
+        assert all(rate > 0 for rate in (*part["peers"].values(), *part["litgen"].values()))
+
+
+def test_nll_line_holds_values_that_agree(vae_step, pixels):
+    """The line says how far the values lie apart."""
+    record = vae_step.nll(pixels, pixels[:6], SHORT, training_steps=20)
+    assert record["name"] == "vae-nll"
+    assert set(record["peers"]) == {"pythae-25", "pythae-50", "pythae-100"}
+    # few images and few nats of structure: the noise of 100 samples is larger than in a long run
+    assert abs(record["difference_nats"]["litgen-float32"]) < 3
+    assert abs(record["difference_nats"]["litgen-shipped"]) < 3
+    assert record["nll_nats"]["pythae"] > 100
+
+
+def test_nll_agrees_with_pythae_image_by_image(vae_step, monkeypatch):
+    """Given the same noise, pythae's estimate is ours: it shares no code with litgen."""
+    torch.manual_seed(3)
+    model = vae_step.digits.build(vae_step.FLOAT32)
+    peer = vae_step.copied(model)
+    x = (torch.rand(8, 784) < torch.linspace(0.05, 0.95, 8)[:, None]).float()
+    noise = torch.randn(100, 20)
+    monkeypatch.setattr(peer, "_sample_gauss", lambda mean, std: (mean + std * noise, noise))
+
+    def draw(shape, **_):
+        """Hand out the rows of noise in order, as many as are asked for, again and again."""
+        nonlocal row
+        row += shape[0]
+        return noise[(row - shape[0]) % 100 :][: shape[0], None]
+
+    row = 0
+    monkeypatch.setattr(torch, "randn", draw)
+    ours = torch.tensor([vae_step.litgen_nll(model, one, False) for one in x.split(1)])
+    theirs = torch.tensor([vae_step.pythae_nll(peer, one, 100) for one in x.split(1)])
+    assert row == 800
+    assert ours.std() > 0.5
+    torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
+
+
+def test_copied_weights_give_pythae_the_same_networks(vae_step):
+    """Encoder and decoder, on inputs that vary."""
+    model = vae_step.digits.build(vae_step.FLOAT32)
+    peer = vae_step.copied(model)
+    x, z = torch.rand(5, 784), torch.randn(5, 20)
+    encoded = peer.encoder(x)
+    mean, log_var = model.encoder(x)
+    torch.testing.assert_close(encoded.embedding, mean)
+    torch.testing.assert_close(encoded.log_covariance, log_var)
+    torch.testing.assert_close(peer.decoder(z).reconstruction, model.decoder(z).sigmoid())
+    assert log_var.std() > 0.01
+
+
+def test_table_is_readable(capsys):
+    """A key and its value a line, nested keys indented."""
+    harness.print_table({"name": "x", "spread": [1, 2], "peers": {"a": 3.0}})
+    assert capsys.readouterr().out.split("\n")[:3] == [
+        "name    x",
+        "spread  1 .. 2",
+        "peers",
+    ]
