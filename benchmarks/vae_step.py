@@ -204,7 +204,7 @@ def example_steps(batches: Iterable[Tensor]) -> Iterator[None]:
 
 
 class PictureDataset(Dataset[tuple[Tensor, int]]):
-    """Give one image at a time through a PIL picture, as torchvision's MNIST with ToTensor does."""
+    """Give one image at a time through a PIL picture, as torchvision does with ToTensor."""
 
     def __init__(self, pixels: Tensor):
         from torchvision.transforms import ToTensor

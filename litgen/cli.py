@@ -171,5 +171,6 @@ def _runs(options: argparse.Namespace) -> None:
             metric = next(iter(detail["metrics"].items()), ("", 0.0))
             print(
                 f"    {profile}: {detail['device']}, {detail['seconds']:.0f} s, "
-                f"{detail['date'][:10]}, {metric[0]} {metric[1]:.2f}, {detail['bytes'] / 2**20:.1f} MiB{changed}"
+                f"{detail['date'][:10]}, {metric[0]} {metric[1]:.2f}, "
+                f"{detail['bytes'] / 2**20:.1f} MiB{changed}"
             )

@@ -81,10 +81,16 @@ def problems() -> list[str]:
         if label in functions and label not in tests
     ]
     lines += [f"eq:{x} is marked theory only and is not labelled" for x in spared - set(known)]
-    lines += [f"eq:{x} is marked theory only and computed" for x in sorted(spared &
-    set(functions))] for source in (functions, tests): lines += [ f"{where} names eq:{label}, which
-    no chapter labels" for label, places in source.items() if label not in known for where, _ in
-    places[:1] ] return lines
+    both = sorted(spared & set(functions))
+    lines += [f"eq:{label} is marked theory only and computed" for label in both]
+    for source in (functions, tests):
+        lines += [
+            f"{where} names eq:{label}, which no chapter labels"
+            for label, places in source.items()
+            if label not in known
+            for where, _ in places[:1]
+        ]
+    return lines
 
 
 def _check(app: Sphinx) -> None:

@@ -99,7 +99,7 @@ def _chapters(env: BuildEnvironment) -> list[str]:
 
 
 def _merged(app: Sphinx, name: str) -> NotebookNode:
-    """Return a result whose cells are today's (comments may differ) and whose outputs fit a page."""
+    """Return a result with today's cells (comments may differ) and outputs that fit a page."""
     result, source = copy.deepcopy(results(app)[name]), chapters.read(name)
     folder = Path(app.outdir, "_images")
     old_cells = [cell for cell in result.cells if cell.cell_type == "code"]

@@ -45,6 +45,7 @@ DROPPED = {"bibliography", "contents", "tableofcontents"}
 OPEN = re.compile(r"^(?P<fence>`{3,}|:{3,}) *\{(?P<name>[\w:-]+)\} *(?P<argument>.*)$")
 ROLE = re.compile(r"\{(?P<name>[\w:-]+)\}`(?P<text>[^`]+)`")
 EQUATION = re.compile(r"^\$\$ *\((?P<label>[\w-]+)\) *$", re.MULTILINE)
+COLOURED = re.compile(r"\\learned\{((?:[^{}]|\{[^{}]*\})*)\}")
 LEARNED = "#b3540b"
 
 
@@ -130,8 +131,8 @@ def plain(text: str, page: Page) -> str:
     text = "\n".join(line for line in lines if not line.startswith("% "))
     text = re.sub(r"^\([\w:-]+\)=\n", "", text, flags=re.MULTILINE)
     text = _numbered(text, page)
-    text = re.sub(r"\\learned\{((?:[^{}]|\{[^{}]*\})*)\}", rf"{{\\color{{{LEARNED}}}{{\1}}}}",
-    text) return ROLE.sub(lambda match: _role(match, page), text).strip() + "\n"
+    text = COLOURED.sub(rf"{{\\color{{{LEARNED}}}{{\1}}}}", text)
+    return ROLE.sub(lambda match: _role(match, page), text).strip() + "\n"
 
 
 def source_of(path: Path, dotted: str) -> str:
