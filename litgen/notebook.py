@@ -54,6 +54,7 @@ def show(
         "dark": base64.b64encode(dark).decode(),
         "width": width,
         "height": height,
+        "wide": width > 600 and any(ax.axison for ax in figure.axes),
         "widget": widget,
         "payload": payload,
     }

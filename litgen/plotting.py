@@ -8,10 +8,11 @@ Colours: Okabe and Ito's palette without black and yellow, which one of the two 
 
 import io
 from collections.abc import Sequence
-from typing import IO
+from typing import BinaryIO
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -47,17 +48,21 @@ DPI = 150
 
 
 def figure(
-    width: float = 7.0, height: float = 3.2, columns: int = 1, rows: int = 1
+    width: float = 5.2, height: float = 3.0, columns: int = 1, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """Return an empty figure and its axes, row by row; sizes are in inches at 150 dots each."""
+    """Return an empty figure and its axes, row by row; sizes are in inches at 150 dots each.
+
+    Up to 6 inches a page of any width shows it whole with legible text; a wider one scrolls on a
+    phone.
+    """
     picture = Figure((width, height), dpi=DPI, layout="constrained")
     axes = np.atleast_1d(picture.subplots(rows, columns)).ravel().tolist()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=10)
-        ax.xaxis.label.set_size(11)
-        ax.yaxis.label.set_size(11)
-        ax.title.set_size(11)
+        ax.tick_params(labelsize=11)
+        ax.xaxis.label.set_size(12)
+        ax.yaxis.label.set_size(12)
+        ax.title.set_size(12)
     return picture, axes
 
 
@@ -92,7 +97,7 @@ def tiled(images: Float[Tensor, "count 1 height width"], columns: int, gap: int 
     return canvas
 
 
-def save_grid(images: Float[Tensor, "count 1 height width"], file: IO[bytes]) -> None:
+def save_grid(images: Float[Tensor, "count 1 height width"], file: BinaryIO) -> None:
     """Write images as one PNG, pixel for pixel, about as wide as high."""
     canvas = tiled(images, columns=int(np.ceil(len(images) ** 0.5)))
     matplotlib.image.imsave(file, canvas, cmap="gray", vmin=0, vmax=1, format="png")
@@ -111,7 +116,7 @@ def curves(
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     if len(lines) > 1:
-        ax.legend(frameon=False, fontsize=10)
+        ax.legend(frameon=False, fontsize=11)
     return ax
 
 
@@ -119,14 +124,16 @@ def scatter_classes(
     ax: Axes, points: Float[Tensor, "count 2"], labels: Int[Tensor, " count"]
 ) -> Axes:
     """Draw points in the colour of their class, and each class's name at its median."""
-    for value in labels.unique().tolist():
+    for value in torch.unique(labels).tolist():
         chosen = points[labels == value]
         colour = CLASSES[value % len(CLASSES)]
-        ax.scatter(*chosen.T.numpy(), s=6, color=colour, alpha=0.7, linewidths=0)
+        ax.scatter(
+            chosen[:, 0].numpy(), chosen[:, 1].numpy(), s=6, color=colour, alpha=0.7, linewidths=0
+        )
         at = chosen.median(dim=0).values
         ax.annotate(
             str(value),
-            at.tolist(),
+            (float(at[0]), float(at[1])),
             ha="center",
             va="center",
             fontsize=11,

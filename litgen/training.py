@@ -68,7 +68,7 @@ def play(players: Iterable[Player], batches: Iterator[Tensor], turns: int) -> It
                     raise ValueError(f"{player.name}'s loss has shape {tuple(loss.shape)}, not ()")
                 player.optimizer.zero_grad(set_to_none=True)
                 if loss.requires_grad:  # otherwise it reaches nothing, which is said below
-                    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+                    loss.backward(inputs=parameters)
                 unreached = sum(p.grad is None for p in parameters)
                 if unreached:
                     raise ValueError(

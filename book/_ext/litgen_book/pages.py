@@ -133,6 +133,7 @@ def page_output(output: NotebookNode, folder: Path, prefix: str) -> NotebookNode
     caption = (
         f"<figcaption>{html.escape(about['caption'])}</figcaption>" if about["caption"] else ""
     )
+    wide = ' class="wide" tabindex="0" role="group" aria-label="figure"' if about["wide"] else ""
     attributes = ""
     if about.get("widget"):
         text = json.dumps(about["payload"], separators=(",", ":"))
@@ -145,7 +146,7 @@ def page_output(output: NotebookNode, folder: Path, prefix: str) -> NotebookNode
     output.data = {
         # the theme hides a caption that follows a picture for the other theme: keep them apart
         "text/html": f'<figure class="litgen-figure"{attributes}>'
-        f"<div>{images}</div>{caption}</figure>",
+        f"<div{wide}>{images}</div>{caption}</figure>",
         "text/plain": about["alt"],
     }
     output.metadata = {}

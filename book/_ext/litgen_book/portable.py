@@ -293,4 +293,5 @@ def _entry(references: BibliographyData, key: str) -> Any:
 
 
 def _tex(text: str) -> str:
-    return codecs.decode(text, "ulatex").replace("{", "").replace("}", "")
+    decoded: str = codecs.decode(text, "ulatex")  # type: ignore[call-overload]
+    return decoded.replace("{", "").replace("}", "")
