@@ -10,6 +10,7 @@ import ast
 import hashlib
 import io
 import json
+import keyword
 import tokenize
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -27,12 +28,12 @@ def normalized(source: str) -> str:
     """Return the logical lines of a module without what cannot change a result.
 
     Dropped: comments, blank lines, statements that are only a string (docstrings), the width of
-    the
-    indentation, line breaks inside brackets, the kind of quotes, a formatter's trailing commas.
+    the indentation, line breaks in brackets, the kind of quotes, a formatter's trailing commas.
 
     Raises:
         SyntaxError: the source is no Python.
     """
+    ast.parse(source)  # tokens alone do not tell
     lines: list[str] = []
     line: list[tuple[int, str]] = []
     for kind, text in _tokens(source.replace("\r\n", "\n")):
@@ -41,7 +42,7 @@ def normalized(source: str) -> str:
         elif kind == tokenize.DEDENT:
             lines.append("<")
         elif kind == tokenize.NEWLINE:
-            if any(kind != tokenize.STRING for kind, _ in line):
+            if any(kind != tokenize.STRING or "f" in _prefix(text) for kind, text in line):
                 lines.append(" ".join(_without_trailing_commas([text for _, text in line])))
             line = []
         else:
@@ -134,17 +135,26 @@ def _between(rows: list[str], begin: tuple[int, int], end: tuple[int, int]) -> s
 
 
 def _without_trailing_commas(texts: list[str]) -> list[str]:
-    """Drop the comma before a closing bracket, unless it is the only one there: (x,) is no (x)."""
+    """Drop a formatter's commas, no others: (x,) is no (x), a[x,] no a[x], but f(x,) is f(x)."""
     kept: list[str] = []
-    commas = [0]
-    for text in texts:
+    commas, lambdas = [0], [0]  # in each open bracket
+    for before, text in zip(["", *texts], texts, strict=False):
         if text in ("(", "[", "{"):
-            commas.append(0)
+            value = before[-1:].isalnum() or before[-1:] in tuple("_)]}'\"")
+            value = value and before not in (*keyword.kwlist, "match", "case")
+            needed = text != "{" and (text == "(") != value  # a tuple or a subscript
+            commas.append(0 if needed else 1)
+            lambdas.append(0)
+        elif text == "lambda":
+            lambdas[-1] += 1
+        elif text == ":" and lambdas[-1]:
+            lambdas[-1] -= 1
         elif text == ",":
-            commas[-1] += 1
+            commas[-1] += not lambdas[-1]  # those between arguments make no tuple
         elif text in (")", "]", "}"):
             if kept[-1:] == [","] and commas[-1] > 1:
                 kept.pop()
             commas.pop()
+            lambdas.pop()
         kept.append(text)
     return kept

@@ -48,7 +48,9 @@ __all__ = [
 
 STORAGE = ("litgen.data", "litgen.runs", "litgen.profiles", "litgen.plotting", "litgen.cli")
 LIMIT = 4 * 2**20
-PARTS = ("litgen", "metrics", "history", "data")
+PARTS = {"litgen": dict, "metrics": dict, "history": dict, "data": list}
+FIELDS = ("recipe", "profile", "config", "seed", "device", "seconds", "date", "sources", "digest")
+RECORD = {"name", "split", "checksum", "stand_in"}
 
 
 class BadRun(ValueError):
@@ -133,7 +135,7 @@ def find(recipe: str, profile: profiles.Profile, seed: int = 0) -> Run | None:
     folders = [published_folder()] if profile == "gpu" else []
     for folder in [*folders, _cache()]:
         path = folder / _file_name(recipe, profile, seed)
-        run = _usable(path, recipe) if path.is_file() else None
+        run = _usable(path, recipe, profile, seed) if path.is_file() else None
         if run is not None and is_fresh(run):
             return run
     return None
@@ -156,7 +158,8 @@ def is_fresh(run: Run) -> bool:
         return True
     module = _module(p["recipe"])
     config = _config(module, p["profile"])
-    if not run.stand_in or p["digest"] != _digest(module, config, p["seed"], _checksums(run.data)):
+    code = digest.sources(_code(module))
+    if not run.stand_in or p["digest"] != _digest(code, config, p["seed"], _checksums(run.data)):
         return False
     return all(
         _data_module(record["name"]).load(record["split"]).record.checksum == record["checksum"]
@@ -191,7 +194,7 @@ def train(
     path = (folder or _cache()) / _file_name(recipe, profile, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(path):
-        run = _usable(path, recipe) if path.is_file() else None
+        run = _usable(path, recipe, profile, seed) if path.is_file() else None
         if run is None or not is_fresh(run):
             run = _train_now(recipe, module, profile, _config(module, profile), seed, device)
             save(run, path)
@@ -214,8 +217,11 @@ def save(run: Run, path: Path) -> None:
     if len(content) > LIMIT:
         raise ValueError(f"{path.name} would hold {len(content):,} bytes, more than {LIMIT:,}")
     part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Run:
@@ -231,14 +237,26 @@ def load(path: Path) -> Run:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        provenance, metrics, history, data = (json.loads(header[part]) for part in PARTS)
+        parts = {name: json.loads(header[name]) for name in PARTS}
     except (SafetensorError, OSError, ValueError) as error:
         raise BadRun(
             f"{path.name} is no run or is damaged: {str(error).splitlines()[0]}"
         ) from None
     except KeyError as error:
         raise BadRun(f"{path.name} is no run: its header lacks {error}") from None
-    return Run(tensors, metrics, history, data, provenance)
+    if wrong := _wrong(parts):
+        raise BadRun(f"{path.name} is no run: its header lacks {wrong}")
+    return Run(tensors, parts["metrics"], parts["history"], parts["data"], parts["litgen"])
+
+
+def _wrong(parts: dict[str, Any]) -> str:
+    """Name what a header's values should hold and do not, or return nothing."""
+    for name, kind in PARTS.items():
+        if not isinstance(parts[name], kind):
+            return f"a {kind.__name__} as {name}"
+    if not all(isinstance(record, dict) and record.keys() >= RECORD for record in parts["data"]):
+        return f"{', '.join(sorted(RECORD))} of a data set"
+    return ", ".join(field for field in FIELDS if field not in parts["litgen"])
 
 
 def expected_digest(recipe: str, profile: profiles.Profile, seed: int = 0) -> str:
@@ -246,7 +264,7 @@ def expected_digest(recipe: str, profile: profiles.Profile, seed: int = 0) -> st
     module = _module(recipe)
     config = _config(module, profile)
     checksums = {name: _data_module(name).CHECKSUM for name in module.data(config)}
-    return _digest(module, config, seed, checksums)
+    return _digest(digest.sources(_code(module)), config, seed, checksums)
 
 
 def status() -> list[dict[str, Any]]:
@@ -268,7 +286,7 @@ def _status(recipe: str) -> dict[str, Any]:
         row[profile] = "missing"
         for folder in [published_folder(), _cache()] if profile == "gpu" else [_cache()]:
             path = folder / _file_name(recipe, profile, 0)
-            run = _usable(path, recipe) if path.is_file() else None
+            run = _usable(path, recipe, profile, 0) if path.is_file() else None
             if run is None or row[profile] == "fresh":
                 continue
             fresh = is_fresh(run)
@@ -304,9 +322,7 @@ def _train_now(
     device: torch.device,
 ) -> Run:
     """Train and fill in the provenance."""
-    code = digest.sources(
-        _code(module)
-    )  # read before training: what ran, not what is edited meanwhile
+    code = digest.sources(_code(module))  # what runs, not what is edited meanwhile
     profiles.configure()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -324,7 +340,7 @@ def _train_now(
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "sources": code,
-        "digest": _digest(module, config, seed, _checksums(run.data)),
+        "digest": _digest(code, config, seed, _checksums(run.data)),
     }
     run.tensors = {k: _stored(v) for k, v in run.tensors.items()}
     return run
@@ -335,8 +351,9 @@ def _stored(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
-def _digest(module: Any, config: Any, seed: int, checksums: dict[str, dict[str, str]]) -> str:
-    code = digest.sources(_code(module))
+def _digest(
+    code: dict[str, str], config: Any, seed: int, checksums: dict[str, dict[str, str]]
+) -> str:
     return digest.combine(code, dataclasses.asdict(config), seed, checksums)
 
 
@@ -376,13 +393,16 @@ def _file_name(recipe: str, profile: profiles.Profile, seed: int) -> str:
     return f"{recipe.replace('/', '-')}-{profile}{suffix}.safetensors"
 
 
-def _usable(path: Path, recipe: str) -> Run | None:
-    """Load a run; one that is damaged or of another recipe is said in one line and passed over."""
+def _usable(path: Path, recipe: str, profile: profiles.Profile, seed: int) -> Run | None:
+    """Load a run; one that is damaged or another is said in one line and passed over."""
     try:
         run = load(path)
-        if run.provenance.get("recipe") != recipe:
+        found = tuple(run.provenance[name] for name in ("recipe", "profile", "seed"))
+        if found != (recipe, profile, seed):
             raise BadRun(
-                f"{path.name} is a run of {run.provenance.get('recipe')}, not of {recipe}"
+                "{} is a run of {}, {} profile, seed {}, not of {}, {} profile, seed {}".format(
+                    path.name, *found, recipe, profile, seed
+                )
             )
     except BadRun as error:
         print(f"litgen: {error}; it is not used", file=sys.stderr)

@@ -1,0 +1,286 @@
+"""The in-page models compute what PyTorch computes, and answer mouse, keys, sliders and theme."""
+
+import base64
+import io
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from litgen import plotting, runs
+from litgen.recipes.vae import plane
+from tests.browser.visits import CHAPTER, SETTLE, missing, show_theme
+
+pytestmark = pytest.mark.browser
+
+COMPUTE = "codes => codes.map((z) => [...litgen.widgets['latent-plane'].compute(z)])"
+
+
+@pytest.fixture
+def latent(open_page: Callable[..., Any]) -> Any:
+    """Return the latent plane's figure on a page of its own."""
+    return started(open_page(CHAPTER), "latent-plane")
+
+
+@pytest.fixture
+def snapshots(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the training's snapshots on a page of its own."""
+    return started(open_page(CHAPTER), "snapshots")
+
+
+@pytest.fixture
+def run(real_data: None) -> runs.Run:
+    """Return the run that the chapter shows, from the user's own cache."""
+    profile, _ = runs.planned("vae/plane")
+    found = runs.find("vae/plane", profile)
+    if found is None:
+        missing("no fresh run of vae/plane: the site shows an older one; `make book` trains it")
+    return found
+
+
+def started(page: Any, name: str) -> Any:
+    """Scroll to an in-page model and wait until it runs."""
+    figure = page.locator(f'figure[data-widget="{name}"]')
+    figure.scroll_into_view_if_needed()
+    page.locator(f'figure[data-widget="{name}"][data-ready] canvas').last.wait_for()
+    figure.locator(".litgen-panes").scroll_into_view_if_needed()
+    return figure
+
+
+def picture(canvas: Any) -> np.ndarray:
+    """Return a canvas's pixels, (height, width, 4)."""
+    data = canvas.evaluate("(canvas) => canvas.toDataURL()").partition(",")[2]
+    with Image.open(io.BytesIO(base64.b64decode(data))) as opened:
+        return np.asarray(opened.convert("RGBA")).astype(int)
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Wait up to 3 s: pictures are decoded in the background."""
+    end = time.monotonic() + 3
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.03)
+    return condition()
+
+
+def has_label(canvas: Any, codes: Tensor, labels: Tensor) -> bool:
+    """Say whether the last class's white disc lies on the median of its codes."""
+    own = codes.float()[labels == labels.max()].sort(dim=0).values
+    middle = own[len(own) // 2]
+    x, y = ((middle * torch.tensor([1, -1]) / plane.EXTENT + 1) * 320).round().int().tolist()
+    return bool((picture(canvas)[y - 1 : y + 2, x - 16 : x - 13] == 255).all())
+
+
+def test_latent_plane_computes_what_pytorch_computes(latent: Any, run: runs.Run) -> None:
+    """On 49 codes of the square, every pixel to 1e-4."""
+    axis = torch.linspace(-plane.EXTENT, plane.EXTENT, 7)
+    codes = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        expected = torch.sigmoid(plane.restore(run).decoder(codes))
+    assert expected.std(dim=0).max() > 0.1
+    computed = torch.tensor(latent.page.evaluate(COMPUTE, codes.tolist()))
+    torch.testing.assert_close(computed, expected, atol=1e-4, rtol=0)
+
+
+def test_latent_plane_shows_codes_and_digit(latent: Any, run: runs.Run) -> None:
+    """The digit is the decoder's, the right way up; the codes are the encoder's."""
+    model = plane.restore(run)
+    with torch.no_grad():
+        codes = model.encoder(run.tensors["examples.x"].float())[0]
+        expected = torch.sigmoid(model.decoder(torch.tensor([[-2.9, 1.3]])))[0].view(28, 28)
+    latent.page.evaluate("litgen.widgets['latent-plane'].choose(-2.9, 1.3)")
+    shown = picture(latent.locator("canvas.digit"))
+    assert shown.shape == (28, 28, 4)
+    assert expected.std() > 0.1
+    assert np.abs(shown[..., :3] - 255 * expected.numpy()[..., None]).max() <= 1
+    assert (shown[..., 3] == 255).all()
+    assert has_label(latent.locator("canvas").first, codes, run.tensors["examples.label"])
+
+
+def test_latent_plane_follows_the_mouse(latent: Any) -> None:
+    """It moves while the button is down, and only then."""
+    digit, text = latent.locator(".digit"), latent.locator("output")
+    box = latent.locator("canvas").first.bounding_box()
+    mouse = latent.page.mouse
+
+    def at(across: float, down: float) -> tuple[float, float]:
+        return box["x"] + across * box["width"], box["y"] + down * box["height"]
+
+    seen = [picture(digit)]
+    mouse.move(*at(0.5, 0.5))
+    mouse.down()
+    places = {(0.5, 0.5): (0, 0), (0.75, 0.25): (1.5, 1.5), (0.1, 0.7): (-2.4, -1.2)}
+    for place, expected in places.items():
+        mouse.move(*at(*place), steps=3)
+        chosen = [float(number) for number in text.inner_text()[5:-1].split(",")]
+        assert chosen == pytest.approx(expected, abs=0.03)
+        seen.append(picture(digit))
+    mouse.up()
+    mouse.move(*at(0.9, 0.9))
+    assert (picture(digit) == seen[-1]).all()
+    assert all((a != b).any() for a, b in itertools.pairwise(seen))
+
+
+def test_latent_plane_follows_the_keys(latent: Any) -> None:
+    """Arrows on the plane, then Tab to each slider; the page itself stays where it is."""
+    page, digit, text = latent.page, latent.locator(".digit"), latent.locator("output")
+    latent.locator("canvas").first.focus()
+    place = page.evaluate("scrollY")
+    seen = [picture(digit)]
+    for key, expected in (
+        ("ArrowRight", "z = (-0.40, 0.50)"),
+        ("ArrowUp", "z = (-0.40, 0.60)"),
+        ("ArrowLeft", "z = (-0.50, 0.60)"),
+        ("ArrowDown", "z = (-0.50, 0.50)"),
+        ("Tab", "z = (-0.50, 0.50)"),
+        ("End", "z = (3.00, 0.50)"),
+        ("Tab", "z = (3.00, 0.50)"),
+        ("Home", "z = (3.00, -3.00)"),
+    ):
+        page.keyboard.press(key)
+        assert text.inner_text() == expected
+        seen.append(picture(digit))
+        assert (seen[-1] != seen[-2]).any() == (key != "Tab")
+    assert page.evaluate("scrollY") == place
+
+
+def test_latent_plane_has_named_sliders(latent: Any) -> None:
+    """Each moves its own coordinate."""
+    seen = picture(latent.locator(".digit"))
+    latent.get_by_role("slider", name="z₁").fill("1.25")
+    latent.get_by_role("slider", name="z₂").fill("-2")
+    assert latent.locator("output").inner_text() == "z = (1.25, -2.00)"
+    assert (picture(latent.locator(".digit")) != seen).any()
+
+
+@pytest.mark.parametrize("name", ["latent-plane", "snapshots"])
+def test_widget_redraws_with_the_theme(open_page: Callable[..., Any], name: str) -> None:
+    """Its axes take the text's colour in both themes."""
+    figure = started(open_page(CHAPTER), name)
+    canvas = figure.locator("canvas").first
+
+    def frame() -> float:
+        return float(picture(canvas)[1, 5:100, :3].mean())
+
+    assert frame() < 100
+    show_theme(figure.page, "dark")
+    assert eventually(lambda: frame() > 150)
+    show_theme(figure.page, "light")
+    assert eventually(lambda: frame() < 100)
+
+
+@pytest.mark.parametrize("name", ["latent-plane", "snapshots"])
+def test_widget_takes_the_place_of_its_picture(open_page: Callable[..., Any], name: str) -> None:
+    """The picture goes, the caption stays, and what is drawn has a name."""
+    figure = started(open_page(CHAPTER), name)
+    assert figure.locator("img").count() == 0
+    assert len(figure.locator("figcaption").inner_text()) > 20
+    names = figure.locator("canvas").evaluate_all("all => all.map((c) => c.ariaLabel || '')")
+    assert len(names) == 2
+    assert min(map(len, names)) > 20
+
+
+def test_works_from_a_disk(browser: Any, site: Path, latent: Any) -> None:
+    """Opened as a file, the models run without an error of our scripts, with the same numbers."""
+    codes = [[0.3, -1.2], [2.0, 0.5]]
+    errors: list[str] = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.goto((site / CHAPTER).as_uri())
+    page.evaluate(SETTLE, True)
+    computed = page.evaluate(COMPUTE, codes)
+    assert computed == latent.page.evaluate(COMPUTE, codes)
+    assert computed[0] != computed[1]
+    assert page.evaluate("litgen.widgets.snapshots.slider.value") == "13"
+    page.close()
+    assert not errors
+
+
+def test_snapshots_start_at_the_end_and_wait(snapshots: Any) -> None:
+    """The final state is shown, and nothing moves until someone asks."""
+    slider, text = snapshots.get_by_role("slider"), snapshots.locator("output")
+    assert slider.input_value() == slider.get_attribute("max") == "13"
+    *_, now, _, end, _ = text.inner_text().split()
+    assert now == end
+    before = [picture(canvas) for canvas in snapshots.locator("canvas").all()]
+    snapshots.page.wait_for_timeout(1300)  # two turns of its timer
+    after = [picture(canvas) for canvas in snapshots.locator("canvas").all()]
+    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    assert slider.input_value() == "13"
+    assert snapshots.get_by_role("button").inner_text() == "Play"
+
+
+def test_snapshots_show_the_runs_own_moments(snapshots: Any, run: runs.Run) -> None:
+    """At four places of the slider: the turn, the codes and the decoded plane of that snapshot."""
+    turns = run.tensors["snapshots.turn"].tolist()
+    planes = [
+        255 * plotting.tiled(p.float().flatten(0, 1).unsqueeze(1) / 255, columns=12, gap=0)
+        for p in run.tensors["snapshots.plane"]
+    ]
+    slider, text = snapshots.get_by_role("slider"), snapshots.locator("output")
+    codes, decoded = snapshots.locator("canvas").all()
+    labels = run.tensors["examples.label"]
+
+    def nearest() -> int:
+        shown = picture(decoded)[..., 0]
+        return int(np.argmin([np.abs(shown - np.squeeze(p)).mean() for p in planes]))
+
+    for i in (len(turns) - 1, 0, 4, 9):
+        slider.fill(str(i))
+        assert eventually(lambda i=i: nearest() == i)
+        assert text.inner_text() == f"after {turns[i]} of {turns[-1]} steps"
+        assert slider.get_attribute("aria-valuetext") == text.inner_text()
+        assert np.abs(picture(decoded)[..., 0] - np.squeeze(planes[i])).mean() < 6
+        assert has_label(codes, run.tensors["snapshots.mean"][i], labels)
+
+
+def test_snapshots_play_and_stop_at_the_end(snapshots: Any) -> None:
+    """Play goes from the first to the last and stays there; the button and the slider pause it."""
+    clock, button = snapshots.page.clock, snapshots.get_by_role("button")
+    slider, canvas = snapshots.get_by_role("slider"), snapshots.locator("canvas").first
+    clock.install()
+    last = picture(canvas)
+    button.click()
+    assert (slider.input_value(), button.inner_text()) == ("0", "Pause")
+    assert (picture(canvas) != last).any()
+    clock.run_for(1900)
+    assert slider.input_value() == "3"
+    button.click()
+    clock.run_for(3000)
+    assert (slider.input_value(), button.inner_text()) == ("3", "Play")
+    button.click()
+    clock.run_for(700)
+    assert slider.input_value() == "4"
+    slider.fill("7")
+    clock.run_for(3000)
+    assert (slider.input_value(), button.inner_text()) == ("7", "Play")
+    button.click()
+    clock.run_for(60_000)
+    assert (slider.input_value(), button.inner_text()) == ("13", "Play")
+    assert (picture(canvas) == last).all()
+
+
+def test_snapshots_follow_the_keys(snapshots: Any) -> None:
+    """Enter plays and pauses, Tab goes to the slider, arrows step."""
+    page, button = snapshots.page, snapshots.get_by_role("button")
+    slider, canvas = snapshots.get_by_role("slider"), snapshots.locator("canvas").first
+    page.clock.install()
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.inner_text() == "Pause"
+    page.keyboard.press("Space")
+    assert (slider.input_value(), button.inner_text()) == ("0", "Play")
+    page.keyboard.press("Tab")
+    seen = picture(canvas)
+    page.keyboard.press("ArrowRight")
+    assert slider.input_value() == "1"
+    assert (picture(canvas) != seen).any()
+    page.keyboard.press("End")
+    assert slider.input_value() == "13"

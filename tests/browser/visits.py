@@ -1,0 +1,239 @@
+"""Tools of the browser checks: a server for the built site, and what one visit to a page shows."""
+
+import functools
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = Path(os.environ.get("LITGEN_SITE_FOLDER") or ROOT / "_build" / "html")
+CHAPTER = "book/vae/elbo.html"
+
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
+"""The axe rules whose verdict depends on the theme; all others are asked once."""
+
+SETTLE = """async (wholePage) => {
+  const until = async (what, test) => {
+    for (let i = 0; i < 400; i++) {
+      if (test()) return;
+      await new Promise((done) => setTimeout(done, 25));
+    }
+    throw new Error(`waited 10 s for ${what}`);
+  };
+  const seen = (element) => element.getClientRects().length > 0;
+  const all = (selector) => [...document.querySelectorAll(selector)].filter(seen);
+  if (document.querySelector('script[src*="/mathjax/"]')) {
+    await until("MathJax", () => window.MathJax?.startup?.promise);
+    await MathJax.startup.promise;
+  }
+  if (!wholePage) return;
+  for (const element of all("figure, img")) {
+    element.scrollIntoView();
+    await new Promise(requestAnimationFrame);
+  }
+  await until("in-page models", () => all("figure[data-widget]").every((f) => f.dataset.ready));
+  await until("images", () => all("img").every((image) => image.complete));
+  await document.fonts.ready;
+  scrollTo(0, 0);
+}"""
+"""Wait for the formulas; with ``wholePage`` also scroll, and wait for what is fetched late."""
+
+NARROW = """() => {
+  const article = document.querySelector("article") ?? document.body;
+  const say = (e) => e.cloneNode().outerHTML.slice(0, 120);
+  const wide = (e) => {
+    const { left, right } = e.getBoundingClientRect();
+    return left < -0.5 || right > 375.5;
+  };
+  const clipped = (e) => {
+    for (let p = e.parentElement; p && p !== document.body; p = p.parentElement)
+      if (getComputedStyle(p).overflowX !== "visible" && !wide(p)) return true;
+    return false;
+  };
+  const all = (selector) => [...article.querySelectorAll(selector)];
+  const small = new Set();
+  const texts = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const parent = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || parent.closest("mjx-container, script, style")) continue;
+    if (parent.getClientRects().length && parseFloat(getComputedStyle(parent).fontSize) < 12)
+      small.add(`${say(parent)}: ${texts.currentNode.data.trim().slice(0, 40)}`);
+  }
+  return {
+    width: document.documentElement.scrollWidth,
+    culprits: all("*").filter((e) => wide(e) && !clipped(e)).slice(0, 5).map(say),
+    small: [...small],
+    figures: all("figure, img, canvas, video").filter(wide).map(say),
+  };
+}"""
+"""What is too wide or too small on a phone."""
+
+
+def missing(what: str) -> NoReturn:
+    """Skip, and say why; in continuous tests nothing may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def pages() -> list[str]:
+    """Return the site's pages, as paths from its root; the theme's own templates are none."""
+    found = (path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
+    return sorted(path for path in found if not path.startswith("_static/"))
+
+
+def forwards(page: str) -> bool:
+    """Say whether a page only leads to another one."""
+    return 'http-equiv="refresh"' in (SITE / page).read_text("utf8").lower()
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves as static hosts do: what is not there is answered with 404.html."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def send_error(self, code: int, *arguments: Any) -> None:
+        """Send the site's own page."""
+        page = SITE / "404.html"
+        if code != 404 or not page.is_file():
+            super().send_error(code, *arguments)
+            return
+        content = page.read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Serve the site on a free port of this machine; yield its address, which ends with a slash."""
+    handler = functools.partial(_Handler, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@dataclass
+class Record:
+    """What happens while a page is open.
+
+    Attributes:
+        requested: paths of the site's own files.
+        outside: addresses anywhere else.
+        trouble: errors on the console or in scripts, requests that failed.
+    """
+
+    requested: set[str] = field(default_factory=set)
+    outside: list[str] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+    def watch(self, page: "Page", address: str) -> None:
+        """Note all of it from now on."""
+        page.on("request", lambda request: self._request(request.url, address))
+        page.on("websocket", lambda socket: self.outside.append(socket.url))
+        page.on("pageerror", lambda error: self.trouble.append(f"script: {error}"))
+        page.on("console", self._console)
+        page.on("requestfailed", lambda r: self.trouble.append(f"failed: {r.url} ({r.failure})"))
+        page.on(
+            "response",
+            lambda r: self.trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None,
+        )
+
+    def _request(self, url: str, address: str) -> None:
+        if url.startswith(address):
+            self.requested.add(url.removeprefix(address).partition("?")[0].partition("#")[0])
+        elif not url.startswith(("data:", "blob:")):
+            self.outside.append(url)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.trouble.append(f"console: {message.text} ({message.location['url']})")
+
+
+@dataclass
+class Visit:
+    """What one visit to a page shows: on a large screen, then in the dark, then on a phone.
+
+    Attributes:
+        record: requests and trouble.
+        first: paths of the files that are fetched before anyone scrolls.
+        violations: what axe finds, a line each.
+        narrow: the answer of NARROW at 375 pixels.
+    """
+
+    record: Record
+    first: set[str]
+    violations: list[str]
+    narrow: dict[str, Any]
+
+
+def visit(page: "Page", address: str, path: str, audit: bool) -> Visit:
+    """Open a page and walk through all of it; ask axe too if ``audit``."""
+    record = Record()
+    record.watch(page, address)
+    page.goto(address + path)
+    page.evaluate(SETTLE, False)
+    first = set(record.requested)
+    page.evaluate(SETTLE, True)
+    violations = []
+    if audit:
+        violations += _violations(page, "light", WCAG)
+        show_theme(page, "dark")
+        violations += _violations(page, "dark", COLOUR_RULES)
+    page.set_viewport_size({"width": 375, "height": 800})
+    return Visit(record, first, violations, page.evaluate(NARROW))
+
+
+def show_theme(page: "Page", theme: str) -> None:
+    """Switch an open page's theme as its button does."""
+    page.evaluate(
+        """(theme) => {
+          document.documentElement.dataset.mode = document.documentElement.dataset.theme = theme;
+          return Promise.all(document.getAnimations().map((a) => a.finished.catch(() => 0)));
+        }""",
+        theme,
+    )
+
+
+def _violations(page: "Page", theme: str, rules: list[str]) -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    # preload: axe would look for the theme's imported style sheets in the wrong folder
+    options = {"resultTypes": ["violations"], "runOnly": rules, "preload": False}
+    found = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{theme}: {violation['id']}: {' '.join(map(str, node['target']))}: {node['html'][:120]}"
+        f" ({'; '.join(check['message'] for check in node['any'][:1])})"
+        for violation in found
+        for node in violation["nodes"]
+    ]
+
+
+@functools.cache
+def audited() -> set[str]:
+    """Return the pages that axe looks at: all of the book; of the listed sources, which share one
+    template, the list and the longest.
+    """
+    sources = [p for p in pages() if p.startswith("_modules/litgen/")]
+    longest = sorted(sources, key=lambda p: (SITE / p).stat().st_size)[-1:]
+    return set(pages()) - set(sources) | set(longest)
