@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("sample", help="draw from a run into a .png or .npy file")
     _recipe_and_profile(add)
+    _run_file(add)
     add.add_argument("--count", type=int, default=64)
     add.add_argument("--seed", type=int, default=0)
     add.add_argument("--out", type=Path, default=Path("samples.png"))
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("evaluate", help="measure a run's weights on the test set")
     _recipe_and_profile(add)
+    _run_file(add)
     add.set_defaults(command=_evaluate)
 
     add = commands.add_parser("runs", help="say of each recipe whether its run is fresh")
@@ -73,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
 def _recipe_and_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="its name, as `litgen list` prints it")
     parser.add_argument("--profile", default="cpu", help="cpu (reduced config) or gpu (full)")
+
+
+def _run_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, metavar="FILE", help="a run's file, fresh or not")
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -142,12 +148,28 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> runs.Run:
-    run = runs.find(options.recipe, _profile(options))
+    """Return the run in the given file, or else the fresh one in the store."""
+    profile = _profile(options)
+    if options.run:
+        return _run_in(options.run, options.recipe)
+    run = runs.find(options.recipe, profile)
     if run is None:
         raise RuntimeError(
             f"no fresh {options.profile} run of {options.recipe}; "
             f"python -m litgen train {options.recipe} --profile {options.profile} makes one"
         )
+    return run
+
+
+def _run_in(path: Path, recipe: str) -> runs.Run:
+    """Load a run that may be of another day: its network must still fit the recipe."""
+    run = runs.load(path)
+    if run.provenance["recipe"] != recipe:
+        raise runs.BadRun(f"{path.name} is a run of {run.provenance['recipe']}, not of {recipe}")
+    try:
+        recipes.load(recipe).restore(run)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise runs.BadRun(f"{path.name} does not fit today's {recipe}: {error}") from None
     return run
 
 

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.spines import Spine
 from matplotlib.text import Text
+from PIL import Image
 from torch import Tensor
 
 from litgen.shapes import Float, Int
@@ -159,7 +160,9 @@ def render(picture: Figure, theme: str) -> bytes:
     _ink(picture, INK[theme])
     buffer = io.BytesIO()
     picture.savefig(buffer, format="png", transparent=True, dpi=DPI)
-    return buffer.getvalue()
+    small = io.BytesIO()  # 256 colours look the same and weigh a third
+    Image.open(buffer).quantize(256, Image.Quantize.FASTOCTREE).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 def _ink(picture: Figure, colour: str) -> None:

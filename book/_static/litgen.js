@@ -208,4 +208,10 @@
     { rootMargin: "300px" },
   );
   document.querySelectorAll("figure[data-widget]").forEach((figure) => observer.observe(figure));
+
+  // The arrows that unfold the theme's table of contents have no name of their own.
+  document.querySelectorAll("nav .has-children > details > summary").forEach((arrow) => {
+    const title = arrow.closest("li").querySelector("a").textContent.trim();
+    arrow.setAttribute("aria-label", `Pages of ${title}`);
+  });
 })(window);

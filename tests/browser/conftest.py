@@ -25,6 +25,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # what a page asks of others fails
 ]
+NO_MATHJAX = "window.MathJax = { startup: { promise: Promise.resolve() } };"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -81,7 +82,7 @@ def visit(browser: Any, address: str) -> Callable[[str], visits.Visit]:
     def walk(path: str) -> visits.Visit:
         page = context.new_page()
         try:
-            return visits.visit(page, address, path, audit=path in visits.audited())
+            return visits.visit(page, address, path)
         finally:
             page.close()
 
@@ -90,10 +91,14 @@ def visit(browser: Any, address: str) -> Callable[[str], visits.Visit]:
 
 @pytest.fixture
 def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
-    """Return ``open_page(path, theme)``, a fresh visitor's page; none may end with an error."""
+    """Return ``open_page``, which opens a page for a new visitor; none may end with an error.
+
+    Its arguments: the path, the theme that was chosen before, whether to set the formulas (setting a
+    chapter's takes a second).
+    """
     contexts, record = [], visits.Record()
 
-    def fresh(path: str, theme: str = "light") -> Any:
+    def fresh(path: str, theme: str = "light", formulas: bool = True) -> Any:
         other = "dark" if theme == "light" else "light"
         contexts.append(
             browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=other)
@@ -101,6 +106,10 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         contexts[-1].add_init_script(
             f'localStorage.setItem("mode", "{theme}"); localStorage.setItem("theme", "{theme}");'
         )
+        if not formulas:
+            contexts[-1].route(
+                "**/mathjax/startup.js", lambda route: route.fulfill(body=NO_MATHJAX)
+            )
         page = contexts[-1].new_page()
         record.watch(page, address)
         page.goto(address + path)

@@ -26,13 +26,13 @@ COMPUTE = "codes => codes.map((z) => [...litgen.widgets['latent-plane'].compute(
 @pytest.fixture
 def latent(open_page: Callable[..., Any]) -> Any:
     """Return the latent plane's figure on a page of its own."""
-    return started(open_page(CHAPTER), "latent-plane")
+    return started(open_page(CHAPTER, formulas=False), "latent-plane")
 
 
 @pytest.fixture
 def snapshots(open_page: Callable[..., Any]) -> Any:
     """Return the figure of the training's snapshots on a page of its own."""
-    return started(open_page(CHAPTER), "snapshots")
+    return started(open_page(CHAPTER, formulas=False), "snapshots")
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_latent_plane_has_named_sliders(latent: Any) -> None:
 @pytest.mark.parametrize("name", ["latent-plane", "snapshots"])
 def test_widget_redraws_with_the_theme(open_page: Callable[..., Any], name: str) -> None:
     """Its axes take the text's colour in both themes."""
-    figure = started(open_page(CHAPTER), name)
+    figure = started(open_page(CHAPTER, formulas=False), name)
     canvas = figure.locator("canvas").first
 
     def frame() -> float:
@@ -178,7 +178,7 @@ def test_widget_redraws_with_the_theme(open_page: Callable[..., Any], name: str)
 @pytest.mark.parametrize("name", ["latent-plane", "snapshots"])
 def test_widget_takes_the_place_of_its_picture(open_page: Callable[..., Any], name: str) -> None:
     """The picture goes, the caption stays, and what is drawn has a name."""
-    figure = started(open_page(CHAPTER), name)
+    figure = started(open_page(CHAPTER, formulas=False), name)
     assert figure.locator("img").count() == 0
     assert len(figure.locator("figcaption").inner_text()) > 20
     names = figure.locator("canvas").evaluate_all("all => all.map((c) => c.ariaLabel || '')")

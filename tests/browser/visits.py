@@ -23,6 +23,32 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 """The axe rules whose verdict depends on the theme; all others are asked once."""
 
+SAMPLE = """() => {
+  document.querySelectorAll("[data-sample]").forEach((e) => e.removeAttribute("data-sample"));
+  const grounds = new Map([[null, ""]]);
+  const ground = (e) => {
+    if (!grounds.has(e)) {
+      const { backgroundColor, backgroundImage, opacity } = getComputedStyle(e);
+      const own = [backgroundColor, backgroundImage, opacity].join();
+      const clear = own === "rgba(0, 0, 0, 0),none,1";
+      grounds.set(e, (clear ? "" : own + "/") + ground(e.parentElement));
+    }
+    return grounds.get(e);
+  };
+  const kinds = new Set();
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const e = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !e.checkVisibility({ visibilityProperty: true })) continue;
+    const { color, fontSize, fontWeight } = getComputedStyle(e);
+    const kind = [color, fontSize, fontWeight, ground(e)].join();
+    if (!kinds.has(kind)) e.dataset.sample = "";
+    kinds.add(kind);
+  }
+  document.querySelectorAll("input, button, select").forEach((e) => (e.dataset.sample = ""));
+}"""
+"""Mark one text of every combination of colour, size and ground: axe takes a minute for them all."""
+
 SETTLE = """async (wholePage) => {
   const until = async (what, test) => {
     for (let i = 0; i < 400; i++) {
@@ -67,14 +93,15 @@ NARROW = """() => {
   while (texts.nextNode()) {
     const parent = texts.currentNode.parentElement;
     if (!texts.currentNode.data.trim() || parent.closest("mjx-container, script, style")) continue;
-    if (parent.getClientRects().length && parseFloat(getComputedStyle(parent).fontSize) < 12)
+    const size = parseFloat(getComputedStyle(parent).fontSize); // 0: a card's invisible link
+    if (parent.getClientRects().length && size > 0 && size < 12)
       small.add(`${say(parent)}: ${texts.currentNode.data.trim().slice(0, 40)}`);
   }
   return {
     width: document.documentElement.scrollWidth,
     culprits: all("*").filter((e) => wide(e) && !clipped(e)).slice(0, 5).map(say),
     small: [...small],
-    figures: all("figure, img, canvas, video").filter(wide).map(say),
+    figures: all("figure, img, canvas, video").filter((e) => wide(e) && !clipped(e)).map(say),
   };
 }"""
 """What is too wide or too small on a phone."""
@@ -123,7 +150,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def served() -> Iterator[str]:
-    """Serve the site on a free port of this machine; yield its address, which ends with a slash."""
+    """Serve the site on a free port of this machine; yield its address, slash included."""
     handler = functools.partial(_Handler, directory=str(SITE))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -177,31 +204,32 @@ class Visit:
     Attributes:
         record: requests and trouble.
         first: paths of the files that are fetched before anyone scrolls.
+        whole: the same after scrolling through all of it, in the light theme.
         violations: what axe finds, a line each.
         narrow: the answer of NARROW at 375 pixels.
     """
 
     record: Record
     first: set[str]
+    whole: set[str]
     violations: list[str]
     narrow: dict[str, Any]
 
 
-def visit(page: "Page", address: str, path: str, audit: bool) -> Visit:
-    """Open a page and walk through all of it; ask axe too if ``audit``."""
+def visit(page: "Page", address: str, path: str) -> Visit:
+    """Open a page and walk through all of it."""
     record = Record()
     record.watch(page, address)
     page.goto(address + path)
     page.evaluate(SETTLE, False)
     first = set(record.requested)
     page.evaluate(SETTLE, True)
-    violations = []
-    if audit:
-        violations += _violations(page, "light", WCAG)
-        show_theme(page, "dark")
-        violations += _violations(page, "dark", COLOUR_RULES)
+    whole = set(record.requested)
+    violations = _violations(page, "light", WCAG)
+    show_theme(page, "dark")
+    violations += _violations(page, "dark", COLOUR_RULES)
     page.set_viewport_size({"width": 375, "height": 800})
-    return Visit(record, first, violations, page.evaluate(NARROW))
+    return Visit(record, first, whole, violations, page.evaluate(NARROW))
 
 
 def show_theme(page: "Page", theme: str) -> None:
@@ -218,22 +246,16 @@ def show_theme(page: "Page", theme: str) -> None:
 def _violations(page: "Page", theme: str, rules: list[str]) -> list[str]:
     from axe_playwright_python.sync_playwright import Axe
 
+    page.evaluate(SAMPLE)
+    elsewhere = {"color-contrast": {"enabled": False}}
     # preload: axe would look for the theme's imported style sheets in the wrong folder
-    options = {"resultTypes": ["violations"], "runOnly": rules, "preload": False}
-    found = Axe().run(page, options=options).response["violations"]
+    options = {"resultTypes": ["violations"], "preload": False}
+    whole = Axe().run(page, options={**options, "runOnly": rules, "rules": elsewhere})
+    samples = Axe().run(page, "[data-sample]", {**options, "runOnly": ["color-contrast"]})
     return [
         f"{theme}: {violation['id']}: {' '.join(map(str, node['target']))}: {node['html'][:120]}"
         f" ({'; '.join(check['message'] for check in node['any'][:1])})"
-        for violation in found
+        for answer in (whole, samples)
+        for violation in answer.response["violations"]
         for node in violation["nodes"]
     ]
-
-
-@functools.cache
-def audited() -> set[str]:
-    """Return the pages that axe looks at: all of the book; of the listed sources, which share one
-    template, the list and the longest.
-    """
-    sources = [p for p in pages() if p.startswith("_modules/litgen/")]
-    longest = sorted(sources, key=lambda p: (SITE / p).stat().st_size)[-1:]
-    return set(pages()) - set(sources) | set(longest)

@@ -218,16 +218,14 @@ def package(
     half_rounded(model)
     device = losses.device
     x = test_batch(config, test_set.images)
-    curve = (
-        losses.cpu()[: len(losses) // 100 * 100].view(100, -1) if len(losses) >= 100 else losses
-    )
+    curve = torch.tensor_split(losses.cpu(), min(100, len(losses)))
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors["examples.x"] = x[:1000].to(torch.uint8)
     tensors["examples.label"] = test_set.labels[:1000].to(torch.uint8)
     return Run(
         tensors=tensors,
         metrics=measure(config, model, x.to(device)),
-        history={"train_loss_nats": curve.view(len(curve), -1).mean(dim=1).tolist()},
+        history={"train_loss_nats": [part.mean().item() for part in curve]},
         data=[
             dataclasses.asdict(images.record)
             | {"name": config.data, "title": images.record.name, "split": split}

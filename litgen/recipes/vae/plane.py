@@ -17,6 +17,7 @@ __all__ = [
     "CPU",
     "EXTENT",
     "GPU",
+    "SNAPSHOT_SIDE",
     "Config",
     "data",
     "decoded_plane",
@@ -29,7 +30,10 @@ __all__ = [
 EXTENT = 3.0
 """The plane is shown from -EXTENT to EXTENT on both axes: 99.5 % of the prior's mass."""
 
-CPU = Config(latent=2, hidden=(300, 100), epochs=5, learning_rate=3e-3, samples=100)
+SNAPSHOT_SIDE = 10
+"""Digits along one side of the plane that a snapshot keeps."""
+
+CPU = Config(latent=2, hidden=(128, 64), epochs=5, learning_rate=3e-3, samples=100)
 GPU = Config(
     latent=2, hidden=(512, 256), epochs=200, batch_size=256, test_images=10_000, samples=5_000
 )
@@ -71,7 +75,7 @@ def snapshot(
     model: VAE, x: Float[Tensor, "images pixels"]
 ) -> tuple[Float[Tensor, "images 2"], UInt8[Tensor, "rows columns side side"]]:
     """Return the posterior means of some images, and the plane in grey values 0..255."""
-    plane = decoded_plane(model, 12).mul(255).round().to(torch.uint8)
+    plane = decoded_plane(model, SNAPSHOT_SIDE).mul(255).round().to(torch.uint8)
     return model.encoder(x)[0].cpu(), plane.cpu()
 
 
