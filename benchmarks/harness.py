@@ -108,7 +108,8 @@ def race(
 ) -> dict[str, list[float]]:
     """Return each contender's units a second, one number a round.
 
-    A slice begins with one piece of work that is not counted: the others left the caches cold.
+    The first half second of a slice of one is not counted, and so in proportion: the others left
+    caches cold and memory returned to the system.
 
     Raises:
         ValueError: no rounds, or two contenders of one name.
@@ -127,7 +128,11 @@ def race(
 
 
 def _rate(work: Callable[[], int], seconds: float, clock: Callable[[], float]) -> float:
-    work()
+    start = clock()
+    while True:  # not counted
+        work()
+        if clock() - start >= seconds / 2:
+            break
     units, start = 0, clock()
     while True:
         units += work()

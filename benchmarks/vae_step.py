@@ -7,12 +7,12 @@ Contenders, all with the same number of parameters, batches of 128 and Adam:
 example-images   the usual PyTorch example: a DataLoader turns one picture at a time into floats
 example-tensors  the same with a TensorDataset of floats, which loads faster
 pythae           pythae's VAE, stepped by the methods and the loader of its own trainer
-litgen-float32   litgen.recipes.vae.digits with ``mixed`` off
-litgen-shipped   the same as it runs by default on this machine
+litgen-float32   litgen's loader, loop, loss and optimiser in float32, on the same grey values
+litgen-shipped   the same with the precision that the recipe runs with on this machine
 
-litgen's step draws binary pixels for every batch and moves the learning rate along a cosine, which
-the peers' do not; that counts against litgen. ``step_only`` gives all of them the same float
-batches, cut beforehand: no loader, no binarisation, no schedule.
+``step_only`` gives all of them the same float batches, cut beforehand: no loader. ``recipe`` is
+litgen.recipes.vae.digits as it stands; its step also draws binary pixels for every batch and moves
+the learning rate along a cosine, which the peers' steps do not.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import functools
 import itertools
 import logging
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -40,7 +40,7 @@ from benchmarks.harness import Contender, Options
 from litgen.data import mnist
 from litgen.data.sources import DataUnavailable, Split
 from litgen.recipes.vae import digits
-from litgen.training import Player, mixed_precision, play
+from litgen.training import Player, minibatches, mixed_precision, play
 from litgen.vae import elbo
 from litgen.vae.likelihoods import bernoulli
 from litgen.vae.networks import VAE
@@ -83,9 +83,8 @@ def load(split: Split) -> tuple[Tensor, str]:
 def step(pixels: Tensor, options: Options) -> dict[str, Any]:
     """Race the training step of all contenders; units are steps a CPU second."""
     floats = pixels[: 50 * BATCH].float() / 255
-    cut = list(
-        torch.split(floats, BATCH)
-    )  # the same batches for all, as long as they are handed out
+    cut = list(torch.split(floats, BATCH))  # the same batches for all, again and again
+    ours = {"litgen-float32": FLOAT32, "litgen-shipped": SHIPPED}
     peers = {
         "example-images": example_steps(loaded(PictureDataset(pixels))),
         "example-tensors": example_steps(loaded(TensorDataset(pixels.float() / 255))),
@@ -95,35 +94,31 @@ def step(pixels: Tensor, options: Options) -> dict[str, Any]:
         "example": example_steps(itertools.cycle(cut)),
         "pythae": pythae_steps(floats, itertools.cycle([{"data": x} for x in cut])),
     }
-    rates = harness.race(
-        [
-            *(Contender(name, harness.steps(work)) for name, work in peers.items()),
-            Contender("litgen-float32", harness.steps(digits.fit(FLOAT32, pixels, 0))),
-            Contender(
-                "litgen-shipped",
-                harness.steps(digits.fit(SHIPPED, pixels, 0)),
-                harness.as_shipped,
-            ),
-            *(Contender(f"bare {name}", harness.steps(work)) for name, work in bare_peers.items()),
-            Contender("bare litgen-float32", harness.steps(litgen_bare_steps(FLOAT32, cut))),
-            Contender(
-                "bare litgen-shipped",
-                harness.steps(litgen_bare_steps(SHIPPED, cut)),
-                harness.as_shipped,
-            ),
-        ],
-        options.rounds,
-        options.seconds,
-    )
-    bare = {name.removeprefix("bare "): r for name, r in rates.items() if name.startswith("bare ")}
+    whole = {name: litgen_steps(config, pixels) for name, config in ours.items()}
+    bare = {name: litgen_bare_steps(c, itertools.cycle(cut)) for name, c in ours.items()}
+    recipe = {name: digits.fit(config, pixels, 0) for name, config in ours.items()}
+    tensors = {"example-tensors": peers["example-tensors"]}
     return {
         "name": "vae-step",
-        **verdict(rates, list(peers)),
-        "step_only": verdict(bare, list(bare_peers)),
+        **raced(peers, whole, options),
+        "recipe": raced(tensors, recipe, options),
+        "step_only": raced(bare_peers, bare, options),
         "units": "steps per CPU second, batch of 128",
         "parameters": parameter_counts()["litgen"],
         **circumstances(options),
     }
+
+
+def raced(
+    peers: Mapping[str, Iterator[object]], ours: Mapping[str, Iterator[object]], options: Options
+) -> dict[str, Any]:
+    """Race iterators whose every turn is a training step."""
+    around = {"litgen-shipped": harness.as_shipped}
+    contenders = [
+        Contender(name, harness.steps(work), around.get(name, harness.full_precision))
+        for name, work in {**peers, **ours}.items()
+    ]
+    return verdict(harness.race(contenders, options.rounds, options.seconds), list(peers))
 
 
 def verdict(rates: dict[str, list[float]], peers: list[str]) -> dict[str, Any]:
@@ -153,7 +148,13 @@ def circumstances(options: Options) -> dict[str, Any]:
     }
 
 
-def litgen_bare_steps(config: digits.Config, batches: Iterable[Tensor]) -> Iterator[object]:
+def litgen_steps(config: digits.Config, pixels: Tensor) -> Iterator[object]:
+    """Return litgen's steps on the bytes that it keeps, made grey values batch by batch."""
+    batches = minibatches(pixels, BATCH, torch.Generator().manual_seed(0))
+    return litgen_bare_steps(config, (batch.float() / 255 for batch in batches))
+
+
+def litgen_bare_steps(config: digits.Config, batches: Iterator[Tensor]) -> Iterator[object]:
     """Return litgen's steps on batches that are ready: its loss, its loop, its optimiser."""
     model = digits.build(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
@@ -163,7 +164,7 @@ def litgen_bare_steps(config: digits.Config, batches: Iterable[Tensor]) -> Itera
         with mixed_precision(x.device, config.mixed):
             return -elbo.elbo(x, model.encoder, model.decoder, bernoulli, noise).bound.mean()
 
-    return play([Player("vae", optimizer, loss)], itertools.cycle(batches), ENDLESS)
+    return play([Player("vae", optimizer, loss)], batches, ENDLESS)
 
 
 class ExampleVAE(nn.Module):
@@ -197,7 +198,7 @@ def example_steps(batches: Iterable[Tensor]) -> Iterator[None]:
         reconstruction, mean, log_var = model(x)
         bce = F.binary_cross_entropy(reconstruction, x, reduction="sum")
         loss = bce - 0.5 * torch.sum(1 + log_var - mean.pow(2) - log_var.exp())
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         total += loss.item()
         optimizer.step()
         yield

@@ -70,8 +70,9 @@ def glue(name: str, value: str | float) -> None:
     from IPython.display import display
 
     prefix = "application/papermill.record/"
+    plain = value.item() if isinstance(value, np.generic) else value  # repr names numpy's type
     display(
-        {f"{prefix}text/plain": repr(value)},
+        {f"{prefix}text/plain": repr(plain)},
         raw=True,
         metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
     )
@@ -106,7 +107,7 @@ def layers_of(net: nn.Sequential) -> dict[str, Any]:
     weights: list[Tensor] = []
     offset = 0
     for layer in net:
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear) and layer.bias is not None:
             size = {"inputs": layer.in_features, "outputs": layer.out_features}
             layers.append({"type": "linear", "offset": offset, **size})
             weights += [layer.weight.flatten(), layer.bias]

@@ -10,7 +10,6 @@ import io
 from collections.abc import Sequence
 from typing import BinaryIO
 
-import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -101,7 +100,7 @@ def tiled(images: Float[Tensor, "count 1 height width"], columns: int, gap: int 
 def save_grid(images: Float[Tensor, "count 1 height width"], file: BinaryIO) -> None:
     """Write images as one PNG, pixel for pixel, about as wide as high."""
     canvas = tiled(images, columns=int(np.ceil(len(images) ** 0.5)))
-    matplotlib.image.imsave(file, canvas, cmap="gray", vmin=0, vmax=1, format="png")
+    Image.fromarray((canvas * 255).round().astype("uint8")).save(file, "PNG")
 
 
 def curves(
@@ -111,7 +110,13 @@ def curves(
     xlabel: str,
     ylabel: str,
 ) -> Axes:
-    """Draw labelled lines over a common x."""
+    """Draw labelled lines over a common x.
+
+    Raises:
+        ValueError: more lines than colours.
+    """
+    if len(lines) > len(PALETTE):
+        raise ValueError(f"cannot tell {len(lines)} lines apart by {len(PALETTE)} colours")
     for (label, y), colour in zip(lines.items(), PALETTE, strict=False):
         ax.plot(x, y, label=label, color=colour, linewidth=1.8)
     ax.set_xlabel(xlabel)
@@ -157,6 +162,11 @@ def render(picture: Figure, theme: str) -> bytes:
     """
     if theme not in INK:
         raise ValueError(f"unknown theme {theme!r}; there are: {', '.join(INK)}")
+    if (
+        picture.get_layout_engine() is not None
+    ):  # each drawing would move the axes a little further
+        picture.draw_without_rendering()
+        picture.set_layout_engine("none")
     _ink(picture, INK[theme])
     buffer = io.BytesIO()
     picture.savefig(buffer, format="png", transparent=True, dpi=DPI)

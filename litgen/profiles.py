@@ -54,12 +54,12 @@ def device_for(profile: Profile) -> torch.device:
 
 
 def configure() -> None:
-    """Let float32 matrix products take the hardware's fast path; called by edges, never on import.
+    """Let float32 matrix products take the fast path; called by edges, never on import.
 
-    On a GPU this allows TF32, on CPUs with matrix instructions oneDNN's reduced products. What it
-    does to the results is measured in ``python -m benchmarks vae-step``.
+    On a GPU this allows TF32. On a CPU products go to oneDNN, which may round to bfloat16 where
+    the processor has it; ``python -m benchmarks vae-step --quality`` measures what it does.
     """
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high" if torch.cuda.is_available() else "medium")
 
 
 def hardware(device: torch.device) -> str:

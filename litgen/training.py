@@ -66,7 +66,8 @@ def play(players: Iterable[Player], batches: Iterator[Tensor], turns: int) -> It
                 loss = player.loss(next(batches))
                 if loss.numel() != 1:
                     raise ValueError(f"{player.name}'s loss has shape {tuple(loss.shape)}, not ()")
-                player.optimizer.zero_grad(set_to_none=True)
+                for parameter in parameters:
+                    parameter.grad = None
                 if loss.requires_grad:  # otherwise it reaches nothing, which is said below
                     loss.backward(inputs=parameters)
                 unreached = sum(p.grad is None for p in parameters)

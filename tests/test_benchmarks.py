@@ -119,7 +119,7 @@ def test_settings_hold_inside_a_slice_and_are_undone():
     before = torch.get_float32_matmul_precision()
     harness.race([Contender("a", work, around), Contender("b", work, harness.as_shipped)], 1, 0.0)
     assert seen[0] == "in"
-    assert seen[-1] == "high"
+    assert seen[-1] != before
     assert "out" in seen
     assert torch.get_float32_matmul_precision() == before
 

@@ -156,7 +156,7 @@ def test_an_unknown_data_set(bad: Said) -> None:
 def test_train_keeps_the_run_in_the_cache(ok: Said, tmp_path: Path) -> None:
     """It says profile, data, device and metrics, and does not train twice."""
     first = ok("train", "vae/digits")
-    assert first.startswith("vae/digits: CPU profile, mnist; ")
+    assert first.startswith("vae/digits: CPU profile, blots; ")
     metrics = json.loads(first.splitlines()[-1])
     run = runs.load(tmp_path / "cache" / "runs" / "vae-digits-cpu.safetensors")
     assert run.metrics == metrics
@@ -256,10 +256,10 @@ def test_samples_as_numbers_and_as_a_picture(ok: Said, tmp_path: Path) -> None:
     Path("samples.png").write_text("an old file")
     assert ok("sample", "vae/digits") == "wrote 64 samples to samples.png\n"
     with Image.open("samples.png") as image:
-        pixels = np.asarray(image.convert("L")).astype(float)
+        pixels = np.asarray(image).astype(float)
     assert pixels.shape == (8 * 9 - 1, 8 * 9 - 1)
     expected = plotting.tiled(drawn(run, 64, 0), columns=8) * 255
-    assert np.abs(pixels - expected).max() <= 1
+    assert np.abs(pixels - expected).max() <= 0.5
     assert sorted(p.name for p in Path.cwd().iterdir()) == ["a.npy", "samples.png"]
 
 

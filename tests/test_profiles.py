@@ -65,11 +65,19 @@ def test_an_unknown_profile_has_no_device(unchecked: None) -> None:
             profiles.device_for(word)  # type: ignore[arg-type]
 
 
-def test_configure_allows_the_fast_path() -> None:
-    """And nothing below it: bfloat16 products are asked for in the config, not here."""
-    torch.set_float32_matmul_precision("highest")
-    profiles.configure()
-    assert torch.get_float32_matmul_precision() == "high"
+@pytest.mark.parametrize(("gpu", "precision"), [(True, "high"), (False, "medium")])
+def test_configure_allows_the_fast_path(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, precision: str
+) -> None:
+    """TF32 on a GPU and no less; oneDNN on a CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        profiles.configure()
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_hardware_names_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:

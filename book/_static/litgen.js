@@ -189,12 +189,18 @@
   };
 
   function start(figure) {
+    const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {
       const box = element("div", { class: "litgen-widget" }, ...makers[figure.dataset.widget](payload));
-      figure.querySelector("div").replaceWith(box);
+      still.replaceWith(box);
+      figure.style.minHeight = "";
       figure.dataset.ready = "true";
     };
-    document.head.append(element("script", { src: figure.dataset.src }));
+    const script = element("script", { src: figure.dataset.src });
+    script.addEventListener("error", () => (still.hidden = false));
+    document.head.append(script);
+    figure.style.minHeight = `${figure.offsetHeight}px`;
+    still.hidden = true; // a hidden lazy picture is never fetched
   }
 
   const observer = new IntersectionObserver(
@@ -205,7 +211,7 @@
           observer.unobserve(entry.target);
           start(entry.target);
         }),
-    { rootMargin: "300px" },
+    { rootMargin: "2600px" }, // browsers fetch lazy pictures from 1250 to 2500 pixels ahead
   );
   document.querySelectorAll("figure[data-widget]").forEach((figure) => observer.observe(figure));
 
@@ -214,4 +220,6 @@
     const title = arrow.closest("li").querySelector("a").textContent.trim();
     arrow.setAttribute("aria-label", `Pages of ${title}`);
   });
+  // Sphinx gives its bibliography a role that is deprecated, and that a list may not hold.
+  document.querySelectorAll("[role=doc-biblioentry]").forEach((entry) => entry.setAttribute("role", "listitem"));
 })(window);

@@ -10,6 +10,8 @@ axis,
 so that the leading axes of ``x`` and of the parameters may be batch, or samples and batch.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -17,7 +19,7 @@ from torch.nn.functional import logsigmoid
 from litgen import gaussian
 from litgen.shapes import Float
 
-__all__ = ["bernoulli", "discretized_logistic", "gaussian_pixels"]
+__all__ = ["BernoulliLogProb", "bernoulli", "discretized_logistic", "gaussian_pixels"]
 
 HALF_BIN = 1 / 510
 """Half the distance between two of the 256 grey levels, which lie at 0, 1/255, ..., 1."""
@@ -38,9 +40,36 @@ def bernoulli(
     """
     _check_pixels(x, logits)
     _check_unit_interval(x)
-    # x l - softplus(l), written so that exp() cannot overflow and log() is never near zero
-    size = logits.abs()
-    return ((x - 0.5) * logits - 0.5 * size + torch.sigmoid(size).log()).sum(dim=-1)
+    log_probs: Tensor = BernoulliLogProb.apply(x, logits)
+    return log_probs.sum(dim=-1)
+
+
+class BernoulliLogProb(torch.autograd.Function):
+    """x log s(l) + (1 - x) log(1 - s(l)) of each pixel, with its gradient written by hand.
+
+    Implements eq:bernoulli-gradient; autograd's own way there takes twice the time.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, logits: Tensor) -> Tensor:
+        """Return x l + log(1 - s(l)); exp() cannot overflow, log() is never near zero."""
+        log_one_minus_p = torch.sigmoid(logits.abs()).log() - logits.relu()
+        return torch.addcmul(log_one_minus_p, x, logits)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep the inputs."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the gradients l and x - s(l), times what comes from above."""
+        x, logits = ctx.saved_tensors
+        for_x = (grad * logits).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None
+        for_logits = (grad * (x - torch.sigmoid(logits))).sum_to_size(logits.shape)
+        return for_x, for_logits
 
 
 def gaussian_pixels(

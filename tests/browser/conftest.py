@@ -35,10 +35,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for ``page_path`` once for each page (without a site: once, to skip)."""
-    if "page_path" in metafunc.fixturenames:
-        found = [path for path in visits.pages() if not visits.forwards(path)]
-        metafunc.parametrize("page_path", found or ["(no site)"])
+    """Run once for each page of the site, or of those to open (without a site: once, to skip)."""
+    for name, paths in (("page_path", visits.pages), ("walked_path", visits.walked)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, paths() or ["(no site)"])
 
 
 @pytest.fixture(scope="session")
@@ -93,8 +93,8 @@ def visit(browser: Any, address: str) -> Callable[[str], visits.Visit]:
 def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     """Return ``open_page``, which opens a page for a new visitor; none may end with an error.
 
-    Its arguments: the path, the theme that was chosen before, whether to set the formulas (setting a
-    chapter's takes a second).
+    Its arguments: the path, the theme that was chosen before, whether to set the formulas (which
+    takes a second in a chapter).
     """
     contexts, record = [], visits.Record()
 
@@ -107,9 +107,8 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
             f'localStorage.setItem("mode", "{theme}"); localStorage.setItem("theme", "{theme}");'
         )
         if not formulas:
-            contexts[-1].route(
-                "**/mathjax/startup.js", lambda route: route.fulfill(body=NO_MATHJAX)
-            )
+            startup = "**/mathjax/startup.js"
+            contexts[-1].route(startup, lambda route: route.fulfill(body=NO_MATHJAX))
         page = contexts[-1].new_page()
         record.watch(page, address)
         page.goto(address + path)

@@ -21,7 +21,7 @@ CHAPTER = "book/vae/elbo.html"
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 COLOUR_RULES = ["color-contrast", "link-in-text-block"]
-"""The axe rules whose verdict depends on the theme; all others are asked once."""
+"""The axe rules whose verdict depends on the theme; they are asked about samples of the text."""
 
 SAMPLE = """() => {
   document.querySelectorAll("[data-sample]").forEach((e) => e.removeAttribute("data-sample"));
@@ -39,15 +39,17 @@ SAMPLE = """() => {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const e = texts.currentNode.parentElement;
-    if (!texts.currentNode.data.trim() || !e.checkVisibility({ visibilityProperty: true })) continue;
+    if (!texts.currentNode.data.trim()) continue;
+    if (!e.checkVisibility({ visibilityProperty: true })) continue;
     const { color, fontSize, fontWeight } = getComputedStyle(e);
-    const kind = [color, fontSize, fontWeight, ground(e)].join();
+    const around = getComputedStyle(e.parentElement).color; // links must differ from it
+    const kind = [color, around, fontSize, fontWeight, ground(e)].join();
     if (!kinds.has(kind)) e.dataset.sample = "";
     kinds.add(kind);
   }
   document.querySelectorAll("input, button, select").forEach((e) => (e.dataset.sample = ""));
 }"""
-"""Mark one text of every combination of colour, size and ground: axe takes a minute for them all."""
+"""Mark one text of each combination of colour, size and ground; axe needs a minute for all."""
 
 SETTLE = """async (wholePage) => {
   const until = async (what, test) => {
@@ -64,14 +66,15 @@ SETTLE = """async (wholePage) => {
     await MathJax.startup.promise;
   }
   if (!wholePage) return;
-  for (const element of all("figure, img")) {
-    element.scrollIntoView();
-    await new Promise(requestAnimationFrame);
+  const turn = () => new Promise(requestAnimationFrame);
+  for (let top = 0; top < document.documentElement.scrollHeight; top += innerHeight) {
+    scrollTo({ top, behavior: "instant" });
+    await turn().then(turn);
   }
   await until("in-page models", () => all("figure[data-widget]").every((f) => f.dataset.ready));
   await until("images", () => all("img").every((image) => image.complete));
   await document.fonts.ready;
-  scrollTo(0, 0);
+  scrollTo({ top: 0, behavior: "instant" });
 }"""
 """Wait for the formulas; with ``wholePage`` also scroll, and wait for what is fetched late."""
 
@@ -120,9 +123,20 @@ def pages() -> list[str]:
     return sorted(path for path in found if not path.startswith("_static/"))
 
 
-def forwards(page: str) -> bool:
-    """Say whether a page only leads to another one."""
-    return 'http-equiv="refresh"' in (SITE / page).read_text("utf8").lower()
+def walked() -> list[str]:
+    """Return the pages to open: all that do not just lead to another one.
+
+    The listed sources share one template: the largest and the one with the longest name stand for
+    all of them.
+    """
+    found = [p for p in pages() if 'http-equiv="refresh"' not in _text(p).lower()]
+    sources = [path for path in found if path.startswith("_modules/litgen/")]
+    some = {max(sources, key=how) for how in (len, lambda p: len(_text(p))) if sources}
+    return sorted({*found} - {*sources} | some)
+
+
+def _text(path: str) -> str:
+    return (SITE / path).read_text("utf8")
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -225,9 +239,11 @@ def visit(page: "Page", address: str, path: str) -> Visit:
     first = set(record.requested)
     page.evaluate(SETTLE, True)
     whole = set(record.requested)
-    violations = _violations(page, "light", WCAG)
-    show_theme(page, "dark")
-    violations += _violations(page, "dark", COLOUR_RULES)
+    violations = _violations(page, "whole page", "html", set(WCAG))
+    for theme in ("light", "dark"):
+        show_theme(page, theme)
+        page.evaluate(SAMPLE)
+        violations += _violations(page, theme, "[data-sample]", set(COLOUR_RULES))
     page.set_viewport_size({"width": 375, "height": 800})
     return Visit(record, first, whole, violations, page.evaluate(NARROW))
 
@@ -243,19 +259,19 @@ def show_theme(page: "Page", theme: str) -> None:
     )
 
 
-def _violations(page: "Page", theme: str, rules: list[str]) -> list[str]:
+def _violations(page: "Page", where: str, part: str, rules: set[str]) -> list[str]:
+    """Ask axe about a part of a page."""
     from axe_playwright_python.sync_playwright import Axe
 
-    page.evaluate(SAMPLE)
-    elsewhere = {"color-contrast": {"enabled": False}}
-    # preload: axe would look for the theme's imported style sheets in the wrong folder
-    options = {"resultTypes": ["violations"], "preload": False}
-    whole = Axe().run(page, options={**options, "runOnly": rules, "rules": elsewhere})
-    samples = Axe().run(page, "[data-sample]", {**options, "runOnly": ["color-contrast"]})
+    options = {
+        "resultTypes": ["violations"],
+        "runOnly": sorted(rules),
+        "rules": {rule: {"enabled": rule in rules} for rule in COLOUR_RULES},
+        "preload": False,  # it looks for the theme's imported style sheets in the wrong folder
+    }
     return [
-        f"{theme}: {violation['id']}: {' '.join(map(str, node['target']))}: {node['html'][:120]}"
+        f"{where}: {violation['id']}: {' '.join(map(str, node['target']))}: {node['html'][:120]}"
         f" ({'; '.join(check['message'] for check in node['any'][:1])})"
-        for answer in (whole, samples)
-        for violation in answer.response["violations"]
+        for violation in Axe().run(page, part, options).response["violations"]
         for node in violation["nodes"]
     ]

@@ -438,8 +438,9 @@ def test_measure_is_what_a_slow_loop_finds(data: dict[str, ImageSet]) -> None:
     nll, kl, reconstruction = [], [], []
     for batch in (x[:250], x[250:]):
         noise = torch.randn(len(batch), 3, generator=draw)
-        chunks = [torch.randn(k, len(batch), 3, generator=draw) for k in (50, 10)]
-        many = torch.cat(chunks)
+        together = 1000 // len(batch)  # samples of all images that are decoded at once
+        chunks = [min(together, 60 - done) for done in range(0, 60, together)]
+        many = torch.cat([torch.randn(k, len(batch), 3, generator=draw) for k in chunks])
         for i, image in enumerate(batch):
             with torch.no_grad():
                 mean, log_var = (v[0] for v in model.encoder(image[None]))
@@ -605,7 +606,7 @@ def test_a_plane_run_survives_the_store(data: dict[str, ImageSet], tmp_path: Pat
     assert back.tensors["snapshots.mean"].dtype == torch.float16
     assert back.tensors["snapshots.plane"].dtype == torch.uint8
     assert back.tensors["snapshots.turn"].tolist()[-1] == 170 // 32
-    shown = plane.decoded_plane(plane.restore(back), 12).mul(255)
+    shown = plane.decoded_plane(plane.restore(back), plane.SNAPSHOT_SIDE).mul(255)
     # the last snapshot was taken just before the weights were rounded
     assert (shown - back.tensors["snapshots.plane"][-1].float()).abs().max() < 2
     assert plane.sample(back, 2, torch.Generator()).shape == (2, 1, SIDE, SIDE)

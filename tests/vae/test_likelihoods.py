@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
-from litgen.vae.likelihoods import bernoulli, discretized_logistic, gaussian_pixels
+from litgen.vae.likelihoods import (
+    BernoulliLogProb,
+    bernoulli,
+    discretized_logistic,
+    gaussian_pixels,
+)
 from tests import oracles
 
 Draw = Callable[..., Tensor]
@@ -251,3 +256,20 @@ def test_values_are_looked_at_on_the_cpu_only(
         assert log_likelihood(far, far).shape == (5,)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert log_likelihood(torch.full((5, 7), 3.0), torch.zeros(5, 7)).shape == (5,)
+
+
+def test_bernoulli_gradients_are_finite_differences(normal: Draw) -> None:
+    """eq:bernoulli-gradient, in x too, of second order too, and summed where x is shared."""
+    x = (0.1 + 0.8 * torch.rand(2, 3, dtype=torch.float64)).requires_grad_()
+    logits = (2 * normal(4, 2, 3)).requires_grad_()
+    assert torch.autograd.gradcheck(bernoulli, (x, logits))
+    assert torch.autograd.gradgradcheck(bernoulli, (x, logits))
+
+
+def test_bernoulli_maps_over_a_batch(normal: Draw) -> None:
+    """eq:bernoulli-gradient under torch.func: one Jacobian an example, x - s(l)."""
+    x, logits = torch.rand(5, 3, dtype=torch.float64), normal(5, 3)
+    gradient = torch.func.grad(
+        lambda x, logits: BernoulliLogProb.apply(x, logits).sum(), argnums=1
+    )
+    torch.testing.assert_close(torch.func.vmap(gradient)(x, logits), x - 1 / (1 + (-logits).exp()))

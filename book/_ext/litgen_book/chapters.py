@@ -42,6 +42,8 @@ __all__ = [
 ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT = 600
 """Seconds that one cell may take."""
+UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError)
+"""What reading a result raises that is missing, cut short, or of an older build."""
 
 
 def all_names() -> list[str]:
@@ -115,9 +117,9 @@ def load(name: str, wanted: str) -> NotebookNode | None:
     try:
         result = nbformat.read(stored(name), 4)
         found = result.metadata["litgen"]
-    except (OSError, ValueError, KeyError):  # missing, cut short, or of an older build
-        return None
-    if found["key"] != wanted:
+        if found["key"] != wanted or not found.keys() >= {"runs", "date", "seconds"}:
+            return None
+    except UNUSABLE:
         return None
     if any(record["stand_in"] for run in found["runs"] for record in run["data"]):
         return (

@@ -12,6 +12,7 @@ import copy
 import hashlib
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from litgen_book import chapters
 
 __all__ = ["page_output", "results", "setup"]
 
+OWN_FILE = re.compile(r"[0-9a-f]{20}\.(?:png|js)")
+
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +38,7 @@ def setup(app: Sphinx) -> None:
     app.connect("env-get-outdated", _outdated)
     app.connect("env-before-read-docs", _prepare)
     app.connect("doctree-read", _remember)
+    app.connect("build-finished", _sweep)
 
 
 def results(app: Sphinx) -> dict[str, NotebookNode]:
@@ -87,6 +91,18 @@ def _remember(app: Sphinx, doctree: Any) -> None:
     name = app.env.docname
     if name in results(app):
         app.env.metadata[name]["litgen_result"] = _identity(results(app)[name])
+
+
+def _sweep(app: Sphinx, exception: Exception | None) -> None:
+    """Remove pictures and data of earlier results, which no page shows any more."""
+    if exception or app.builder.format != "html":
+        return
+    shown = set()
+    for page in Path(app.outdir, "book").rglob("*.html"):
+        shown |= set(OWN_FILE.findall(page.read_text("utf8")))
+    for file in Path(app.outdir, "_images").glob("*"):
+        if OWN_FILE.fullmatch(file.name) and file.name not in shown:
+            file.unlink()
 
 
 def _identity(result: NotebookNode) -> str:
