@@ -10,6 +10,7 @@ import nbformat
 from docutils import nodes
 from pybtex.database import parse_file
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
 
 from litgen_book import assets, chapters, pages
@@ -24,8 +25,17 @@ def setup(app: Sphinx) -> None:
     app.connect("html-page-context", _offer, priority=400)  # before the theme looks for sources
 
 
-def notebook(name: str, result: nbformat.NotebookNode, site: str) -> nbformat.NotebookNode:
-    """Return a chapter's download for a site at the given address."""
+def notebook(
+    name: str, result: nbformat.NotebookNode, site: str, numbers: dict[str, str] | None = None
+) -> nbformat.NotebookNode:
+    """Return a chapter's download for a site at the given address.
+
+    Args:
+        name: of the page.
+        result: the executed chapter.
+        site: where the page and litgen's wheel are published.
+        numbers: of the equations on the page, by label; counted from 1 unless given.
+    """
     site = site.rstrip("/")
     page = Page(
         folder=(chapters.ROOT / name).parent,
@@ -34,7 +44,7 @@ def notebook(name: str, result: nbformat.NotebookNode, site: str) -> nbformat.No
         wheel=assets.wheel().name,
         values={},
         references=parse_file(chapters.ROOT / "book" / "references.bib"),
-        numbers={},
+        numbers=numbers or {},
         cited={},
     )
     return portable(chapters.read(name), result, page)
@@ -43,13 +53,25 @@ def notebook(name: str, result: nbformat.NotebookNode, site: str) -> nbformat.No
 def _offer(app: Sphinx, pagename: str, template: str, context: dict[str, Any], tree: Any) -> None:
     if pagename not in pages.results(app) or app.builder.format != "html":
         return
-    content = notebook(pagename, pages.results(app)[pagename], app.config.html_baseurl)
+    result, site = pages.results(app)[pagename], app.config.html_baseurl
+    content = notebook(pagename, result, site, _numbers(app.env, pagename))
     path = Path(app.outdir, "_sources", f"{pagename}.ipynb")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     nbformat.write(content, part)
     part.replace(path)
     context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def _numbers(env: BuildEnvironment, name: str) -> dict[str, str]:
+    """Return the equation numbers that a page shows, by label."""
+    figures = env.toc_fignumbers.get(name, {}).get("displaymath", {})
+    equations = env.get_domain("math").data["objects"].items()
+    found = {label: number for label, (page, number) in equations if page == name}
+    return {
+        label: ".".join(map(str, figures.get(nodes.make_id(f"equation-{label}"), (number,))))
+        for label, number in found.items()
+    }
 
 
 class DownloadNotebook(SphinxRole):

@@ -60,6 +60,8 @@ def named(folder: str) -> Named:
     found: Named = {}
     for path in sorted((chapters.ROOT / folder).rglob("*.py")):
         where = path.relative_to(chapters.ROOT).as_posix()
+        if where.startswith("tests/book/"):  # these speak of the machinery, not of formulas
+            continue
         for name, text in _docstrings(ast.parse(path.read_text("utf8"))):
             for label in dict.fromkeys(EQUATION.findall(text)):
                 found.setdefault(label, []).append((where, name))

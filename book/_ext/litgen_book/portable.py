@@ -9,17 +9,21 @@ One that is not known here is an error at build time, not a surprise for a learn
 import ast
 import codecs
 import copy
+import itertools
 import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import latexcodec  # noqa: F401  (registers the codec)
 import nbformat
 from nbformat import NotebookNode
 from pybtex.database import BibliographyData
+
+from litgen_book.equations import LABEL
 
 __all__ = ["Page", "plain", "portable", "source_of"]
 
@@ -45,7 +49,10 @@ DROPPED = {"bibliography", "contents", "tableofcontents"}
 OPEN = re.compile(r"^(?P<fence>`{3,}|:{3,}) *\{(?P<name>[\w:-]+)\} *(?P<argument>.*)$")
 ROLE = re.compile(r"\{(?P<name>[\w:-]+)\}`(?P<text>[^`]+)`")
 EQUATION = re.compile(r"^\$\$ *\((?P<label>[\w-]+)\) *$", re.MULTILINE)
-COLOURED = re.compile(r"\\learned\{((?:[^{}]|\{[^{}]*\})*)\}")
+FENCE = re.compile(r"^(`{3,}(?!.*`)|~{3,})")
+COMMENT = re.compile(r"^ {0,3}%")
+BRACED = r"(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})*"
+COLOURED = re.compile(rf"\\learned\{{({BRACED})\}}")
 LEARNED = "#b3540b"
 
 
@@ -60,7 +67,7 @@ class Page:
         wheel: file name of litgen's wheel on the site.
         values: what the cells glued, by name.
         references: the book's bibliography.
-        numbers: equation labels with their numbers on the page.
+        numbers: equation labels with their numbers on the page; counted here unless given.
         cited: keys that the text cites, filled while lowering.
     """
 
@@ -70,8 +77,12 @@ class Page:
     wheel: str
     values: dict[str, Any]
     references: BibliographyData
-    numbers: dict[str, int]
+    numbers: dict[str, str]
     cited: dict[str, None]
+
+
+class Code(str):
+    """Lines of a code block, which lowering leaves alone."""
 
 
 def portable(chapter: NotebookNode, result: NotebookNode, page: Page) -> NotebookNode:
@@ -87,7 +98,8 @@ def portable(chapter: NotebookNode, result: NotebookNode, page: Page) -> Noteboo
     """
     page.values.update(_glued(result))
     texts = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
-    page.numbers.update({m["label"]: i for i, m in enumerate(EQUATION.finditer(texts), start=1)})
+    labels = [one or other for one, other in LABEL.findall(texts)]
+    page.numbers = {label: str(i) for i, label in enumerate(labels, start=1)} | page.numbers
     notebook = nbformat.v4.new_notebook()
     notebook.metadata = NotebookNode(
         kernelspec={"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -127,12 +139,27 @@ def plain(text: str, page: Page) -> str:
     Raises:
         ValueError: a directive or role that cannot be lowered.
     """
-    lines = _lowered(text.split("\n"), page)
-    text = "\n".join(line for line in lines if not line.startswith("% "))
+    parts = itertools.groupby(_lowered(text.split("\n"), page), key=lambda x: isinstance(x, Code))
+    return (
+        "\n".join(
+            "\n".join(lines) if code else _plain_prose("\n".join(lines), page)
+            for code, lines in parts
+        ).strip("\n")
+        + "\n"
+    )
+
+
+def _plain_prose(text: str, page: Page) -> str:
+    """Lower what is not code."""
+    text = "\n".join(line for line in text.split("\n") if not COMMENT.match(line))
     text = re.sub(r"^\([\w:-]+\)=\n", "", text, flags=re.MULTILINE)
     text = _numbered(text, page)
     text = COLOURED.sub(rf"{{\\color{{{LEARNED}}}{{\1}}}}", text)
-    return ROLE.sub(lambda match: _role(match, page), text).strip() + "\n"
+    if r"\learned" in text:
+        raise ValueError(
+            r"the download cannot hold this \learned: braces nested too deeply, or none"
+        )
+    return ROLE.sub(lambda match: _role(match, page), text)
 
 
 def source_of(path: Path, dotted: str) -> str:
@@ -160,13 +187,15 @@ def _lowered(lines: list[str], page: Page) -> list[str]:
         match = OPEN.match(lines[i])
         i += 1
         if match is None:
-            result.append(lines[i - 1])
-            if re.match(r"^(`{3,})(?!.*`)", lines[i - 1]):  # a plain code block: copy it whole
-                while i < len(lines) and not lines[i].startswith("```"):
-                    result.append(lines[i])
-                    i += 1
-                result += lines[i : i + 1]
+            fence = FENCE.match(lines[i - 1])
+            if fence is None:
+                result.append(lines[i - 1])
+                continue
+            begin = i - 1  # a plain code block: copy it whole
+            while i < len(lines) and not re.match(rf"^{fence[1]}{fence[1][0]}* *$", lines[i]):
                 i += 1
+            i += 1
+            result.append(Code("\n".join(lines[begin:i])))
             continue
         end = re.compile(rf"^{match['fence'][0]}{{{len(match['fence'])},}} *$")
         body: list[str] = []
@@ -188,7 +217,8 @@ def _directive(
 ) -> list[str]:
     if name == "literalinclude":
         source = source_of(page.folder / argument, options["pyobject"])
-        return [f"`{options.get('caption', Path(argument).name)}`", "```python", source, "```"]
+        caption = options.get("caption", Path(argument).name)
+        return [f"`{caption}`", Code(f"```python\n{source}\n```")]
     if name == "math":
         return ["$$", *body, f"$$ ({options['label']})" if "label" in options else "$$"]
     if name in BOXES:
@@ -228,7 +258,7 @@ def _role(match: re.Match[str], page: Page) -> str:
         "ref": lambda: titled[1] if titled else text,
         "numref": lambda: titled[1] if titled else text,
         "term": lambda: titled[1] if titled else text,
-        "doc": lambda: f"[{titled[1] if titled else text}]({page.site})",
+        "doc": lambda: _link(*(titled.groups() if titled else (Path(text).name, text)), page),
         "download-notebook": lambda: text,
         "abbr": lambda: text,
     }
@@ -237,6 +267,11 @@ def _role(match: re.Match[str], page: Page) -> str:
     if name.startswith("py:"):
         return f"`{text.split('.')[-1] if text.startswith('~') else text}`"
     raise ValueError(f"the download cannot hold a {{{name}}} role")
+
+
+def _link(title: str, target: str, page: Page) -> str:
+    start = f"{page.site}/" if target.startswith("/") else page.url
+    return f"[{title}]({urljoin(start, target.lstrip('/') + '.html')})"
 
 
 def _value(text: str, page: Page) -> str:
