@@ -135,7 +135,7 @@ class EquationTable(SphinxDirective):
         rows = ["| Equation | Label | Computed by | Proved by |", "|---|---|---|---|"]
         for label in labels():
             lines = ", ".join(_function(*place) for place in functions.get(label, []))
-            proofs = ", ".join(f"`{w}::{n}`" for w, n in tests.get(label, []))
+            proofs = _proofs(tests.get(label, []))
             lines = "theory only" if label in spared else lines
             rows.append(f"| {{eq}}`{label}` | `{label}` | {lines} | {proofs} |")
         box = nodes.container(classes=["equation-table"])
@@ -143,6 +143,16 @@ class EquationTable(SphinxDirective):
         return [box]
 
 
+def _proofs(places: list[tuple[str, str]]) -> str:
+    """Return the names of tests, each file said once."""
+    files = dict.fromkeys(where for where, _ in places)
+    return "; ".join(
+        f"{file}: " + ", ".join(f"`{name}`" for where, name in places if where == file)
+        for file in files
+    )
+
+
 def _function(where: str, name: str) -> str:
     module = Path(where).with_suffix("").as_posix().replace("/", ".")
-    return f"{{py:obj}}`~{module}.{name}`"
+    short = f"{module.removeprefix('litgen.')}.{name}"
+    return f"{{py:obj}}`{short} <{module}.{name}>`"

@@ -258,7 +258,7 @@ def _role(match: re.Match[str], page: Page) -> str:
         "ref": lambda: titled[1] if titled else text,
         "numref": lambda: titled[1] if titled else text,
         "term": lambda: titled[1] if titled else text,
-        "doc": lambda: _link(*(titled.groups() if titled else (Path(text).name, text)), page),
+        "doc": lambda: _link(titled[1] if titled else "", titled[2] if titled else text, page),
         "download-notebook": lambda: text,
         "abbr": lambda: text,
     }
@@ -271,7 +271,7 @@ def _role(match: re.Match[str], page: Page) -> str:
 
 def _link(title: str, target: str, page: Page) -> str:
     start = f"{page.site}/" if target.startswith("/") else page.url
-    return f"[{title}]({urljoin(start, target.lstrip('/') + '.html')})"
+    return f"[{title or Path(target).name}]({urljoin(start, target.lstrip('/') + '.html')})"
 
 
 def _value(text: str, page: Page) -> str:
