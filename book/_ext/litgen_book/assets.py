@@ -3,6 +3,7 @@
 Proof: tests/book/test_assets.py and tests/browser/test_site.py.
 """
 
+import html
 import importlib.metadata
 import os
 import shutil
@@ -55,8 +56,19 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     for script in static.rglob("fontawesome.js"):
         script.write_text("/* the web font draws the icons */\n", "utf8")
     Path(app.outdir, ".nojekyll").touch()  # some hosts hide folders that begin with an underscore
+    _sitemap(app)
     built = wheel()
     shutil.copyfile(built, Path(app.outdir, built.name))
+
+
+def _sitemap(app: Sphinx) -> None:
+    """List every page, also those that this build did not write again."""
+    pages = [f"{app.config.html_baseurl}{name}.html" for name in sorted(app.env.found_docs)]
+    urls = "".join(f"<url><loc>{html.escape(page)}</loc></url>\n" for page in pages)
+    head = '<?xml version="1.0" encoding="utf-8"?>\n'
+    kind = "http://www.sitemaps.org/schemas/sitemap/0.9"
+    text = f'{head}<urlset xmlns="{kind}">\n{urls}</urlset>\n'
+    Path(app.outdir, "sitemap.xml").write_text(text, "utf8")
 
 
 def _mathjax(target: Path) -> None:
@@ -86,7 +98,8 @@ def _build(folder: Path) -> subprocess.CompletedProcess[str]:
 def wheel() -> Path:
     """Return litgen as a wheel, built anew when its source has changed."""
     sources = sorted((chapters.ROOT / "litgen").rglob("*.py"))
-    texts = [path.read_text("utf8") for path in [*sources, chapters.ROOT / "pyproject.toml"]]
+    files = [*sources, chapters.ROOT / "pyproject.toml"]
+    texts = {p.relative_to(chapters.ROOT).as_posix(): p.read_text("utf8") for p in files}
     folder = chapters.ROOT / "_build" / "wheels" / digest.combine(texts)
     name = f"litgen-{importlib.metadata.version('litgen')}-py3-none-any.whl"
     if not (folder / name).exists():

@@ -73,7 +73,7 @@ def listed(folder: str = "") -> list[tuple[str, str, dict[str, Any]]]:
     found = []
     for name in _files(contents):
         about = chapters.front_matter(name) if (chapters.ROOT / f"{name}.md").is_file() else {}
-        if about and name.startswith(folder):
+        if about and f"{name}/".startswith(f"{folder}/" if folder else ""):
             found.append((name, _title(name), about))
     return found
 
