@@ -433,7 +433,8 @@ MINI = {
     "starred.py": "from mini.deep import *\n",
     "ring_a.py": "from mini import ring_b\n",
     "ring_b.py": "from mini import ring_a\n",
-    "family/__init__.py": "from mini import basis\n",
+    "family/__init__.py": "from mini import basis\nfrom . import five\n",
+    "family/five.py": "",
     "family/one.py": "from . import two\nfrom .three import f\n",
     "family/two.py": "from ..floor import g\n",
     "family/three.py": "from .. import late\n",
@@ -445,7 +446,7 @@ MINI = {
     "store/disk.py": "",
     "user.py": "from mini.store import disk\nfrom mini import store\nfrom mini import floor\n",
 }
-FAMILY = {"mini", "mini.family", "mini.basis"}
+FAMILY = {"mini", "mini.family", "mini.basis", "mini.family.five"}
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_myst_nb_finds_what_is_glued(shown: Shown) -> None:
     output = v4.new_output("display_data", data=data, metadata=metadata)
     executed = v4.new_notebook(cells=[v4.new_code_cell("x", outputs=[output])])
 
-    found = extract_glue_data(executed, [0], None)  # type: ignore[arg-type]  # no log: no warnings
+    found = extract_glue_data(executed, [0], None)  # no log: no warnings
     assert found["answer"]["data"] == {"text/plain": "42.5"}
     assert executed.cells[0].outputs == [], "the cell itself shows nothing"
 

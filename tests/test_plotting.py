@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_save_grid_is_exact(number: int, columns: int, tmp_path: Path) -> None:
 def test_curves_draws_every_line() -> None:
     """With its values, label and colour; a legend where there is more than one."""
     _, (one, two) = plotting.figure(columns=2)
-    lines = {"first": [1.0, 2.0, 4.0], "second": [3.0, 1.0, 0.0]}
+    lines: dict[str, Sequence[float]] = {"first": [1.0, 2.0, 4.0], "second": [3.0, 1.0, 0.0]}
     assert plotting.curves(one, [0.0, 1.0, 2.0], lines, "steps", "nats") is one
     for line, (label, y), colour in zip(one.lines, lines.items(), plotting.PALETTE, strict=False):
         assert line.get_label() == label
@@ -184,7 +185,7 @@ def test_scatter_classes_shows_each_point_in_its_class(generator: torch.Generato
     for value, dots, note in zip([0, 7, 12], ax.collections, notes, strict=True):
         chosen = points[labels == value]
         np.testing.assert_array_equal(np.asarray(dots.get_offsets()), chosen.numpy())
-        assert to_hex(dots.get_facecolor()[0]).upper() == plotting.CLASSES[value % 10]
+        assert to_hex(np.asarray(dots.get_facecolor())[0]).upper() == plotting.CLASSES[value % 10]
         assert note.get_text() == str(value)
         ordered = chosen.sort(dim=0).values
         assert note.xy == pytest.approx(ordered[9].tolist())  # torch's median: the lower middle
@@ -199,7 +200,7 @@ def test_scatter_classes_shows_each_point_in_its_class(generator: torch.Generato
 def example() -> Figure:
     """Return a figure with lines, title, legend, picture and a text that keeps its colour."""
     picture, (left, right) = plotting.figure(6.0, 3.0, columns=2)
-    lines = {"one": [1e6, 2e6, 3e6], "two": [2e6, 2e6, 2e6]}
+    lines: dict[str, Sequence[float]] = {"one": [1e6, 2e6, 3e6], "two": [2e6, 2e6, 2e6]}
     plotting.curves(left, [0.0, 1.0, 2.0], lines, "steps", "nats")
     for line in left.lines:
         line.set_linewidth(8)

@@ -276,7 +276,7 @@ def test_a_failed_save_leaves_the_old_run(
     runs.save(full(), path)
     before = path.read_bytes()
 
-    def full_disk(*arguments: Any, **keywords: Any) -> Any:
+    def full_disk(*arguments: Any, **keywords: Any) -> int:
         raise OSError(28, "No space left on device")
 
     def half_written(self: Path, content: bytes) -> int:

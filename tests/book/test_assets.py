@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from litgen_book import assets, chapters
@@ -130,7 +131,7 @@ def test_nothing_is_copied_after_a_failed_build_or_for_other_formats(
 def test_finishing_makes_the_site_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MathJax, the wheel, no half megabyte of icons, and no hidden folders."""
+    """MathJax, the wheel, a map of all pages, no half megabyte of icons, no hidden folders."""
     built = tmp_path / "litgen-9-py3-none-any.whl"
     built.write_bytes(b"wheel")
     script = tmp_path / "out" / "_static" / "scripts" / "fontawesome.js"
@@ -138,10 +139,17 @@ def test_finishing_makes_the_site_complete(
     script.write_text("x" * 10_000)
     monkeypatch.setattr(assets, "wheel", lambda: built)
     app: Any = SimpleNamespace(
-        outdir=str(tmp_path / "out"), builder=SimpleNamespace(format="html")
+        outdir=str(tmp_path / "out"),
+        builder=SimpleNamespace(format="html"),
+        config=SimpleNamespace(html_baseurl="https://example.org/"),
+        env=SimpleNamespace(found_docs={"book/a&b", "index"}),
     )
     assets._finish(app, None)
     assert (tmp_path / "out" / built.name).read_bytes() == b"wheel"
     assert (tmp_path / "out" / ".nojekyll").exists()
     assert len(script.read_text()) < 100
     assert (tmp_path / "out" / "_static" / "mathjax" / "startup.js").is_file()
+    pages = ElementTree.parse(tmp_path / "out" / "sitemap.xml").getroot().itertext()
+    assert [page for page in pages if page.strip()] == [
+        *("https://example.org/book/a&b.html", "https://example.org/index.html"),
+    ]

@@ -252,7 +252,7 @@ def test_a_cell_that_is_no_python_is_an_error(book: Path) -> None:
 # stored and load ---------------------------------------------------------------------------------
 
 
-def result(run_data: list[dict[str, Any]] | None = None) -> NotebookNode:
+def result(run_data: list[dict[str, Any]] | None = None) -> Any:
     """Return an executed chapter with a key."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")])
     run = {"recipe": "one/recipe", "profile": "cpu", "data": run_data or []}
@@ -303,9 +303,9 @@ def test_a_damaged_result_is_no_result(book: Path) -> None:
         broken = json.loads(good)
         (broken["metadata"] if part == "litgen" else broken["metadata"]["litgen"]).pop(part)
         files.append(json.dumps(broken))
-    for value in (None, [], "text", {}):
+    for value in ("null", "[]", '"text"', "{}"):
         broken = json.loads(good)
-        broken["metadata"]["litgen"] = value
+        broken["metadata"]["litgen"] = json.loads(value)
         files.append(json.dumps(broken))
     for text in files:
         path.write_text(text)
@@ -448,7 +448,8 @@ def results() -> dict[str, NotebookNode | Exception]:
     keys = {name: chapters.key(chapters.read(name)) for name in chapters.all_names()}
     found = {name: chapters.load(name, wanted) for name, wanted in keys.items()}
     missing = {name: keys[name] for name, notebook in found.items() if notebook is None}
-    return {**found, **chapters.execute(missing)} if missing else dict(found)
+    kept = {name: notebook for name, notebook in found.items() if notebook is not None}
+    return kept | (chapters.execute(missing) if missing else {})
 
 
 @pytest.mark.slow

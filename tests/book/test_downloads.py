@@ -137,6 +137,8 @@ def python(tmp_path: Path) -> Path:
         if not path.name.startswith(OWN) and path.suffix != ".pth":
             (linked / path.name).symlink_to(path)
     python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    remove = [str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"]
+    subprocess.run(remove, check=True, capture_output=True)  # an old one, which would win
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.check_output([python, "-c", ask], text=True).strip()
     Path(packages, "linked.pth").write_text(f"{linked}\n")
