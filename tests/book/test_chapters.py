@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -479,3 +480,18 @@ def test_every_chapter_runs(
     slow = "" if about["seconds"] <= 60 else ", more than the minute that a chapter may take"
     with capsys.disabled():
         print(f"\n{name}: {about['seconds']:.0f} s{slow}")
+
+
+def test_what_a_killed_build_left_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connection files of a dead process go; those of a living one and strangers' stay."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f"litgen-kernel-{dead.pid}-a", f"litgen-kernel-{os.getpid()}-b", "litgen-kernel-x-y"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernel.json").write_text("{}")
+    monkeypatch.setattr(chapters.tempfile, "gettempdir", lambda: str(tmp_path))
+    chapters._sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])

@@ -14,6 +14,7 @@ import copy
 import datetime
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -143,6 +144,8 @@ def execute(
     Returns:
         For each name the result, or what went wrong.
     """
+    if os.name == "posix":
+        _sweep()
     cores = os.cpu_count() or 1
     jobs = jobs or int(os.environ.get("LITGEN_JOBS", cores))
     threads = max(1, cores // min(jobs, max(1, len(names))))
@@ -168,6 +171,18 @@ def execute(
     return dict(zip(names, asyncio.run(every()), strict=True))
 
 
+def _sweep() -> None:
+    """Remove the connection files of builds that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob("litgen-kernel-*-*"):
+        owner = folder.name.split("-")[2]
+        try:
+            os.kill(int(owner), 0)  # asks whether the process lives, and does nothing to it
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError):  # another user's, or no name of ours
+            continue
+
+
 async def _run(name: str, threads: int) -> NotebookNode:
     """Execute a copy of a chapter in a kernel of its own, in the chapter's folder."""
     from nbclient import NotebookClient
@@ -180,7 +195,7 @@ async def _run(name: str, threads: int) -> NotebookNode:
         "TQDM_DISABLE": "1",
         "MPLBACKEND": "agg",
     }
-    with tempfile.TemporaryDirectory(prefix="litgen-kernel-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"litgen-kernel-{os.getpid()}-") as folder:
         connection = {"connection_file": f"{folder}/kernel.json"}
         if os.name == "posix":  # sockets as files: no ports that two kernels could both pick
             connection["transport"] = "ipc"
