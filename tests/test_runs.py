@@ -864,13 +864,26 @@ print(run.provenance["digest"], run.provenance["date"], flush=True)
 """
 
 
-def process(tiny: Any, action: str, said: Path) -> "subprocess.Popen[bytes]":
+Start = Callable[[str, Path], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(tiny: Any) -> Iterator[Start]:
     """Start another process that trains the tiny recipe; what it prints goes into a file."""
     root, code = str(Path(__file__).parents[1]), str(tiny.folder.parent)
-    program = PROGRAM.format(tests=root, code=code, action=action)
-    with said.open("wb") as out:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def process(action: str, said: Path) -> "subprocess.Popen[bytes]":
+        program = PROGRAM.format(tests=root, code=code, action=action)
         command = [sys.executable, "-u", "-W", "error", "-c", program]
-        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        with said.open("wb") as out:
+            started.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT))
+        return started[-1]
+
+    yield process
+    for other in started:
+        other.kill()
+        other.wait()
 
 
 def wait_for(text: str, *files: Path) -> None:
@@ -881,7 +894,7 @@ def wait_for(text: str, *files: Path) -> None:
         time.sleep(0.02)
 
 
-def test_two_processes_train_once(tiny: Any, tmp_path: Path) -> None:
+def test_two_processes_train_once(tiny: Any, start: Start, tmp_path: Path) -> None:
     """The second waits, says so, and takes the first one's result."""
     files = [tmp_path / "one.txt", tmp_path / "two.txt"]
     stop = dedent(f"""
@@ -890,7 +903,7 @@ def test_two_processes_train_once(tiny: Any, tmp_path: Path) -> None:
                 time.sleep(0.02)
         tiny.module.DURING.append(hold)
     """)
-    both = [process(tiny, stop, file) for file in files]
+    both = [start(stop, file) for file in files]
     wait_for("another process is training", *files)
     (tmp_path / "go").touch()
     assert [p.wait(timeout=60) for p in both] == [0, 0], [f.read_text() for f in files]
@@ -901,7 +914,7 @@ def test_two_processes_train_once(tiny: Any, tmp_path: Path) -> None:
     assert runs.find(NAME, "cpu") is not None
 
 
-def test_a_killed_training_harms_nobody(tiny: Any, tmp_path: Path) -> None:
+def test_a_killed_training_harms_nobody(tiny: Any, start: Start, tmp_path: Path) -> None:
     """Killed while half of the new run is written: the old one is whole, the next call trains."""
     runs.train(NAME, "cpu")
     before = (tiny.cache / CPU_FILE).read_bytes()
@@ -915,7 +928,7 @@ def test_a_killed_training_harms_nobody(tiny: Any, tmp_path: Path) -> None:
         Path.write_bytes = half_written
     """)
     said = tmp_path / "said.txt"
-    other = process(tiny, stop, said)
+    other = start(stop, said)
     wait_for("now", said)
     lock = filelock.FileLock(tiny.cache / f"{CPU_FILE}.lock")
     with pytest.raises(filelock.Timeout):

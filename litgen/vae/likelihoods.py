@@ -136,6 +136,6 @@ def _check_pixels(x: Tensor, parameters: Tensor) -> None:
 def _check_unit_interval(x: Tensor) -> None:
     if x.device.type != "cpu" or x.numel() == 0 or torch.compiler.is_compiling():
         return
-    low, high = torch.aminmax(x.detach())
+    low, high = (bound.item() for bound in torch.aminmax(x.detach()))
     if not (low >= 0 and high <= 1):
         raise ValueError(f"x must lie in [0, 1], found values from {low:.4g} to {high:.4g}")
