@@ -11,6 +11,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -35,8 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit status 2."""
+        self.exit(2, f"litgen: {message}; {self.prog} --help says more\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("litgen", description="Small, tested generative models.")
+    parser = OneLineParser("litgen", description="Small, tested generative models.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     add = commands.add_parser("list", help="list the recipes")

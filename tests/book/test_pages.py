@@ -318,6 +318,12 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     step("back")
     (root / "_build" / "html" / "book" / "one" / "light.html").unlink()
     step("page deleted")
+    (root / "requirements.lock").write_text("another==1\n")
+    with pytest.MonkeyPatch.context() as monkeypatch:  # as the slow tests do
+        monkeypatch.setattr(chapters, "ROOT", root)
+        name = "book/one/light"
+        chapters.execute({name: chapters.key(chapters.read(name))}, report=lambda line: None)
+    step("executed elsewhere")
     edit(page, "The number is", "Again the number is")
     edit(page, "number = 6 * 7", "raise ValueError('on purpose')")
     with pytest.raises(ExtensionError) as failure:
@@ -336,9 +342,14 @@ def test_nothing_changed_nothing_done(walk: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize(
     ("step", "shown"),
-    [("prose", "Other prose."), ("comment", "# another comment"), ("page deleted", "said 42")],
+    [
+        ("prose", "Other prose."),
+        ("comment", "# another comment"),
+        ("page deleted", "said 42"),
+        ("executed elsewhere", "said 42"),
+    ],
 )
-def test_prose_and_comments_are_read_and_not_executed(
+def test_what_has_its_result_is_read_and_not_executed(
     walk: SimpleNamespace, step: str, shown: str
 ) -> None:
     """The page is today's, its outputs are those it had."""
