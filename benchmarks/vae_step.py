@@ -7,7 +7,9 @@ Contenders, all with the same number of parameters, batches of 128 and Adam:
 example-images   the usual PyTorch example: a DataLoader turns one picture at a time into floats
 example-tensors  the same with a TensorDataset of floats, which loads faster
 pythae           pythae's VAE, stepped by the methods and the loader of its own trainer
-litgen-float32   litgen's loader, loop, loss and optimiser in float32, on the same grey values
+litgen-float32   litgen's loader, loop, loss and optimiser in float32, on the same grey values;
+                 configured as recipes do if products then err no more than float32 does, which is
+                 measured (``float32_product_errors``)
 litgen-shipped   the same with the precision that the recipe runs with on this machine
 
 ``step_only`` gives all of them the same float batches, cut beforehand: no loader. ``recipe`` is
@@ -113,7 +115,7 @@ def raced(
     peers: Mapping[str, Iterator[object]], ours: Mapping[str, Iterator[object]], options: Options
 ) -> dict[str, Any]:
     """Race iterators whose every turn is a training step."""
-    around = {"litgen-shipped": harness.as_shipped}
+    around = {"litgen-float32": harness.float32, "litgen-shipped": harness.as_shipped}
     contenders = [
         Contender(name, harness.steps(work), around.get(name, harness.full_precision))
         for name, work in {**peers, **ours}.items()
@@ -143,6 +145,7 @@ def circumstances(options: Options) -> dict[str, Any]:
         "seconds": options.seconds,
         "threads": torch.get_num_threads(),
         "device": abilities.get("cpu_name", "cpu"),
+        "float32_product_errors": harness.product_errors(),
         "bfloat16": not isinstance(mixed_precision(torch.device("cpu")), nullcontext),
         "versions": harness.versions(VERSIONS),
     }
@@ -335,7 +338,9 @@ def nll(
                 for name, size in sizes.items()
             ),
             Contender(
-                "litgen-float32", pieces(x, 250, functools.partial(litgen_nll, model, mixed=False))
+                "litgen-float32",
+                pieces(x, 250, functools.partial(litgen_nll, model, mixed=False)),
+                harness.float32,
             ),
             Contender(
                 "litgen-shipped",

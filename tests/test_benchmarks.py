@@ -238,3 +238,27 @@ def test_table_is_readable(capsys):
         "spread  1 .. 2",
         "peers",
     ]
+
+
+@pytest.mark.parametrize(("configured", "expected"), [(5e-5, "shipped"), (5e-2, "full")])
+def test_float32_is_float32(monkeypatch, configured, expected):
+    """A configuration that rounds products to bfloat16 is not raced as float32."""
+    used = []
+
+    @contextlib.contextmanager
+    def note(name):
+        used.append(name)
+        yield
+
+    monkeypatch.setattr(
+        harness, "product_errors", lambda: {"highest": 4e-5, "configured": configured}
+    )
+    monkeypatch.setattr(harness, "as_shipped", lambda: note("shipped"))
+    monkeypatch.setattr(harness, "full_precision", lambda: note("full"))
+    with harness.float32():
+        assert used == [expected]
+
+
+def test_product_errors_are_of_float32_size():
+    """Not zero, for then nothing was rounded, and far below bfloat16's for torch's own setting."""
+    assert 1e-6 < harness.product_errors()["highest"] < 1e-3
