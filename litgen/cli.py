@@ -115,7 +115,9 @@ def _data(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     recipes.load(options.recipe)
     profile = _profile(options)
-    folder = options.out or (runs.published_folder() if profile == "gpu" else None)
+    published = runs.published_folder()
+    in_repository = profile == "gpu" and published.parent.is_dir()  # and not an installed wheel
+    folder = options.out or (published if in_repository else None)
     run = runs.train(options.recipe, profile, options.seed, folder=folder)
     print(f"{options.recipe}: {run.describe()}")
     print(json.dumps(run.metrics))

