@@ -192,6 +192,7 @@ async def _run(name: str, threads: int) -> NotebookNode:
     env = os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "1000",  # long enough for the next small operation, and no longer
         "TQDM_DISABLE": "1",
         "MPLBACKEND": "agg",
     }
