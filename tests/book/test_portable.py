@@ -499,3 +499,15 @@ def test_real_chapters_are_lowered_without_leftovers(name: str) -> None:
     assert len(re.findall(r"^\* ", listed, re.MULTILINE)) == len(cited) > 3
     for key in cited:
         assert references.entries[key].fields["year"] in listed
+
+
+def test_a_caption_follows_its_figure() -> None:
+    """Jupyter shows no caption of its own; a figure without one, and text, get none."""
+    chapter = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show()")])
+    result = copy.deepcopy(chapter)
+    figures = [{"litgen": {"caption": text}} for text in ("Ten digits.", "")]
+    result.cells[0].outputs = [
+        nbformat.v4.new_output("display_data", {"text/plain": "x"}, metadata=m) for m in figures
+    ]
+    cells = portable(chapter, result, page()).cells
+    assert [c.source for c in cells[2:]] == ["show()", "*Ten digits.*"]

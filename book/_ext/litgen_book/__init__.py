@@ -1,9 +1,11 @@
 """What this book adds to Jupyter Book; each module does one thing."""
 
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 
+from litgen import digest
 from litgen_book import assets, cards, downloads, equations, pages
 
 __all__ = ["setup"]
@@ -13,4 +15,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with Sphinx."""
     for module in (assets, cards, downloads, equations, pages):
         module.setup(app)
-    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
+    sources = [path.read_text("utf8") for path in sorted(Path(__file__).parent.glob("*.py"))]
+    return {
+        "version": "1",
+        "env_version": int(digest.combine(sources)[:7], 16),  # a change here renews every page
+        "parallel_read_safe": False,
+        "parallel_write_safe": True,
+    }

@@ -123,6 +123,8 @@ def portable(chapter: NotebookNode, result: NotebookNode, page: Page) -> Noteboo
             cells.append(
                 nbformat.v4.new_code_cell(cell.source, outputs=outputs, execution_count=count)
             )
+            captions = [text for text in map(_caption, done.outputs) if text]
+            cells += [nbformat.v4.new_markdown_cell(f"*{text}*") for text in captions]
     if page.cited:
         lines = [f"* {_reference(page.references, key)}" for key in sorted(page.cited)]
         cells.append(nbformat.v4.new_markdown_cell("## References\n\n" + "\n".join(lines)))
@@ -290,6 +292,11 @@ def _glued(result: NotebookNode) -> dict[str, Any]:
                 mime = "application/papermill.record/text/plain"
                 found[output.metadata["scrapbook"]["name"]] = ast.literal_eval(output.data[mime])
     return found
+
+
+def _caption(output: NotebookNode) -> str:
+    """Return the caption of a figure, which Jupyter itself does not show."""
+    return str(output.get("metadata", {}).get("litgen", {}).get("caption", ""))
 
 
 def _is_glue(output: NotebookNode) -> bool:
