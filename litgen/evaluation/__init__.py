@@ -1,0 +1,1 @@
+"""Numbers that judge samples; this family knows no model."""
