@@ -75,9 +75,10 @@ def read(wanted: FileSet) -> tuple[Contents, str]:
             return _said(wanted, "fetched", _fetched(origin, wanted, folder), reasons)
         except (DataUnavailable, OSError, WrongBytes, zipfile.BadZipFile, tarfile.TarError) as why:
             reasons.append(f"{origin.name}: {one_line(why)}")
+    names, tried = ", ".join(wanted.sha256), "; ".join(reasons)
     raise DataUnavailable(
-        f"{wanted.name} is not at hand: {'; '.join(reasons)}. To have it, run once with a "
-        f"network, or put {', '.join(wanted.sha256)} into {wanted.name}/ of a folder named in LITGEN_DATA"
+        f"{wanted.name} is not at hand: {tried}. To have it, run once with a network, or put "
+        f"{names} into {wanted.name}/ of a folder named in LITGEN_DATA"
     )
 
 
