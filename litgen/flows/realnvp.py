@@ -103,7 +103,7 @@ class ResidualNet(nn.Module):
         )
         self.last = nn.Conv2d(hidden, outputs, 3, padding=1)
         nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.last.bias.data.zero_()
 
     def forward(
         self, x: Float[Tensor, "batch inputs height width"]

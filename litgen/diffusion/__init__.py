@@ -1,0 +1,1 @@
+"""Diffusion models: destroy data step by step, learn to go back."""

@@ -1,0 +1,208 @@
+"""The one U-Net of the book: a contracting path, an expanding one, skips between them.
+
+Chapter: book/diffusion/ddpm.md.  Proof: tests/test_unet.py.
+References: Ronneberger, Fischer & Brox, "U-Net" (2015); Ho, Jain & Abbeel, "Denoising Diffusion
+    Probabilistic Models" (2020), appendix B, for time, residual blocks and attention.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from litgen.shapes import Float, Int
+
+__all__ = ["Attention", "ResidualBlock", "UNet", "sinusoidal"]
+
+
+def sinusoidal(
+    t: Int[Tensor, " batch"], dims: int, slowest: float = 10_000.0
+) -> Float[Tensor, "batch dims"]:
+    """Return sines and cosines of t at geometrically spaced frequencies. Implements eq:unet-time.
+
+    Raises:
+        ValueError: an odd or too small number of dimensions.
+    """
+    if dims < 4 or dims % 2:
+        raise ValueError(f"an embedding needs an even number of at least 4 dims, got {dims}")
+    half = torch.arange(dims // 2, device=t.device, dtype=torch.float32)
+    angles = t.float()[:, None] * torch.exp(-math.log(slowest) * half / (dims // 2 - 1))
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions, each after normalisation and SiLU, added to the input.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        condition: dims of a vector that shifts the channels in between; 0 for none.
+        groups: of the normalisation; the channels must be multiples of it, or fewer.
+    """
+
+    def __init__(self, inputs: int, outputs: int, condition: int = 0, groups: int = 8):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(min(groups, inputs), inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm2 = nn.GroupNorm(min(groups, outputs), outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.condition = nn.Linear(condition, outputs) if condition else None
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch inputs height width"],
+        condition: Float[Tensor, "batch condition"] | None = None,
+    ) -> Float[Tensor, "batch outputs height width"]:
+        """Return the block's features.
+
+        Raises:
+            ValueError: a condition is missing, or given to a block without one.
+        """
+        if (condition is None) != (self.condition is None):
+            raise ValueError("a block takes a condition exactly if it was made with one")
+        h = self.conv1(nn.functional.silu(self.norm1(x), inplace=True))
+        if self.condition is not None:
+            h = h + self.condition(condition)[:, :, None, None]
+        h = self.conv2(nn.functional.silu(self.norm2(h), inplace=True))
+        return torch.add(h, self.skip(x))
+
+
+class Attention(nn.Module):
+    """Self-attention between all places of a feature map, one head, added to the input."""
+
+    def __init__(self, channels: int, groups: int = 8):
+        super().__init__()
+        self.norm = nn.GroupNorm(min(groups, channels), channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Return the features, each place mixed with those that it attends to."""
+        qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)
+        q, k, v = qkv.chunk(3, dim=-1)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+        return x + self.out(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
+
+
+class UNet(nn.Module):
+    """Images in, images out, of the same height and width.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        widths: channels at each resolution, from the finest; each further one halves the size.
+        blocks: residual blocks at each resolution on the way down; one more on the way up.
+        time: whether the network is told a time t, as in diffusion.
+        classes: labels 0..classes-1 that the network is told; label ``classes`` means none.
+        attention: whether the coarsest resolution has attention.
+        skips: whether the expanding path sees the contracting path's features.
+
+    Raises:
+        ValueError: no widths, or no blocks.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        widths: Sequence[int] = (32, 64, 64),
+        blocks: int = 1,
+        time: bool = False,
+        classes: int = 0,
+        attention: bool = False,
+        skips: bool = True,
+    ):
+        super().__init__()
+        if not widths or blocks < 1:
+            raise ValueError(f"need widths and blocks, got {tuple(widths)} and {blocks}")
+        self.widths, self.skips, self.classes = tuple(widths), skips, classes
+        condition = 4 * widths[0] if time or classes else 0
+        self.time = (
+            nn.Sequential(
+                nn.Linear(widths[0], condition), nn.SiLU(), nn.Linear(condition, condition)
+            )
+            if time
+            else None
+        )
+        self.label = nn.Embedding(classes + 1, condition) if classes else None
+        self.first = nn.Conv2d(inputs, widths[0], 3, padding=1)
+        self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
+        channels, kept = widths[0], [widths[0]]
+        for level, width in enumerate(widths):
+            for _ in range(blocks):
+                self.down.append(ResidualBlock(channels, width, condition))
+                channels = width
+                kept.append(channels)
+            if level < len(widths) - 1:
+                self.shrink.append(nn.Conv2d(channels, channels, 3, stride=2, padding=1))
+                kept.append(channels)
+        self.middle = nn.ModuleList([ResidualBlock(channels, channels, condition)])
+        self.attention = Attention(channels) if attention else nn.Identity()
+        self.middle.append(ResidualBlock(channels, channels, condition))
+        self.up, self.grow = nn.ModuleList(), nn.ModuleList()
+        for level, width in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                beside = kept.pop() if skips else 0
+                self.up.append(ResidualBlock(channels + beside, width, condition))
+                channels = width
+            if level:
+                self.grow.append(nn.Conv2d(channels, channels, 3, padding=1))
+        self.blocks = blocks
+        self.norm = nn.GroupNorm(min(8, channels), channels)
+        self.last = nn.Conv2d(channels, outputs, 3, padding=1)
+        self.last.weight.data.zero_()
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch inputs height width"],
+        t: Int[Tensor, " batch"] | None = None,
+        labels: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch outputs height width"]:
+        """Return the output image.
+
+        Raises:
+            ValueError: a time or labels are missing, not expected, or out of range; or a size
+                that cannot be halved as often as the network needs.
+        """
+        self._check(x, t, labels)
+        condition = self._condition(x, t, labels)
+        h = self.first(x)
+        kept, down, shrink = [h], iter(self.down), iter(self.shrink)
+        for level in range(len(self.widths)):
+            for _ in range(self.blocks):
+                h = next(down)(h, condition)
+                kept.append(h)
+            if level < len(self.widths) - 1:
+                h = next(shrink)(h)
+                kept.append(h)
+        h = self.middle[1](self.attention(self.middle[0](h, condition)), condition)
+        up, grow = iter(self.up), iter(self.grow)
+        for level in range(len(self.widths)):
+            for _ in range(self.blocks + 1):
+                h = torch.cat([h, kept.pop()], dim=1) if self.skips else h
+                h = next(up)(h, condition)
+            if level < len(self.widths) - 1:
+                h = next(grow)(nn.functional.interpolate(h, scale_factor=2.0))
+        out: Tensor = self.last(nn.functional.silu(self.norm(h), inplace=True))
+        return out
+
+    def _condition(self, x: Tensor, t: Tensor | None, labels: Tensor | None) -> Tensor | None:
+        parts = []
+        if self.time is not None and t is not None:
+            parts.append(self.time(sinusoidal(t.to(x.device), self.widths[0]).to(x.dtype)))
+        if self.label is not None and labels is not None:
+            parts.append(self.label(labels.to(x.device)))
+        return nn.functional.silu(sum(parts[1:], parts[0])) if parts else None
+
+    def _check(self, x: Tensor, t: Tensor | None, labels: Tensor | None) -> None:
+        if (t is None) != (self.time is None) or (labels is None) != (self.label is None):
+            raise ValueError("the network takes a time and labels exactly if it was made for them")
+        if labels is not None and not ((labels >= 0) & (labels <= self.classes)).all():
+            raise ValueError(f"labels must lie in 0..{self.classes} ({self.classes} means none)")
+        factor = 2 ** (len(self.widths) - 1)
+        if x.shape[-2] % factor or x.shape[-1] % factor:
+            raise ValueError(f"height and width must be multiples of {factor}: {tuple(x.shape)}")
