@@ -62,11 +62,11 @@ class ResidualBlock(nn.Module):
         """
         if (condition is None) != (self.condition is None):
             raise ValueError("a block takes a condition exactly if it was made with one")
-        h = self.conv1(nn.functional.silu(self.norm1(x), inplace=True))
+        h: Tensor = self.conv1(nn.functional.silu(self.norm1(x), inplace=True))
         if self.condition is not None:
             h = h + self.condition(condition)[:, :, None, None]
         h = self.conv2(nn.functional.silu(self.norm2(h), inplace=True))
-        return torch.add(h, self.skip(x))
+        return h.add(self.skip(x))
 
 
 class Attention(nn.Module):
@@ -85,7 +85,7 @@ class Attention(nn.Module):
         qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)
         q, k, v = qkv.chunk(3, dim=-1)
         mixed = nn.functional.scaled_dot_product_attention(q, k, v)
-        return x + self.out(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return x.add(self.out(mixed.transpose(1, 2).unflatten(2, x.shape[2:])))
 
 
 class UNet(nn.Module):

@@ -251,7 +251,8 @@ def decoder_log_prob(
     low, high = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
     log_high, log_low = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
     cell = log_high + torch.log1p(-torch.exp((log_low - log_high).clamp(max=-1e-12)))
-    return cell.flatten(1).sum(dim=1)
+    total: Tensor = cell.flatten(1).sum(dim=1)
+    return total
 
 
 def _check_kind(prediction: str) -> None:

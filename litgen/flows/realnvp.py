@@ -102,8 +102,8 @@ class ResidualNet(nn.Module):
             for _ in range(blocks)
         )
         self.last = nn.Conv2d(hidden, outputs, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        self.last.bias.data.zero_()
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, x: Float[Tensor, "batch inputs height width"]
@@ -162,7 +162,7 @@ class ImageCoupling(nn.Module):
 
     def log_scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Read both off the kept channels; tanh keeps a layer's stretch within [1/e, e]."""
-        log_scale, shift = self.conditioner(x[:, self.kept]).float().chunk(2, dim=1)
+        log_scale, shift = self.conditioner(x[:, self.kept]).to(x.dtype).chunk(2, dim=1)
         return torch.tanh(log_scale), shift
 
 
@@ -191,7 +191,7 @@ class Scale(nn.Module):
         self, x: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, " batch"]]:
         """Return y and log|det dy/dx|."""
-        log_det = x.new_zeros(len(x))
+        log_det: Tensor = x.new_zeros(len(x))
         for norm, coupling in zip(self.norms, self.couplings, strict=True):
             x, by_norm = norm(x)
             x, by_coupling = coupling(x)
@@ -282,7 +282,7 @@ class RealNVP(nn.Module):
         sizes = [z.shape[1] // 2**k for k in range(1, len(self.scales))]
         parts = list(z.split([*sizes, z.shape[1] - sum(sizes)], dim=1))
         shapes = self._shapes(len(self.scales))
-        x = parts.pop().view(-1, *shapes[-1])
+        x: Tensor = parts.pop().view(-1, *shapes[-1])
         for index in reversed(range(len(shapes))):
             if index < len(shapes) - 1:
                 out = parts.pop().view(-1, shapes[index][0] // 2, *shapes[index][1:])
