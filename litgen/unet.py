@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from litgen.shapes import Float, Int
 
-__all__ = ["Attention", "ResidualBlock", "UNet", "sinusoidal"]
+__all__ = ["Attention", "ResidualBlock", "UNet", "groups", "sinusoidal"]
 
 
 def sinusoidal(
@@ -31,6 +31,14 @@ def sinusoidal(
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+def groups(channels: int) -> int:
+    """Return how many groups normalise these channels: at most 8, each of two or more channels.
+
+    A channel that is normalised alone loses what the condition added to it.
+    """
+    return math.gcd(channels, 8 if channels % 16 == 0 else 4 if channels % 8 == 0 else 2)
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions, each after normalisation and SiLU, added to the input.
 
@@ -38,14 +46,13 @@ class ResidualBlock(nn.Module):
         inputs: channels in.
         outputs: channels out.
         condition: dims of a vector that shifts the channels in between; 0 for none.
-        groups: of the normalisation; the channels must be multiples of it, or fewer.
     """
 
-    def __init__(self, inputs: int, outputs: int, condition: int = 0, groups: int = 8):
+    def __init__(self, inputs: int, outputs: int, condition: int = 0):
         super().__init__()
-        self.norm1 = nn.GroupNorm(min(groups, inputs), inputs)
+        self.norm1 = nn.GroupNorm(groups(inputs), inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm2 = nn.GroupNorm(min(groups, outputs), outputs)
+        self.norm2 = nn.GroupNorm(groups(outputs), outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.condition = nn.Linear(condition, outputs) if condition else None
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
@@ -72,9 +79,9 @@ class ResidualBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention between all places of a feature map, one head, added to the input."""
 
-    def __init__(self, channels: int, groups: int = 8):
+    def __init__(self, channels: int):
         super().__init__()
-        self.norm = nn.GroupNorm(min(groups, channels), channels)
+        self.norm = nn.GroupNorm(groups(channels), channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 
@@ -152,7 +159,7 @@ class UNet(nn.Module):
             if level:
                 self.grow.append(nn.Conv2d(channels, channels, 3, padding=1))
         self.blocks = blocks
-        self.norm = nn.GroupNorm(min(8, channels), channels)
+        self.norm = nn.GroupNorm(groups(channels), channels)
         self.last = nn.Conv2d(channels, outputs, 3, padding=1)
         self.last.weight.data.zero_()
 

@@ -127,7 +127,7 @@ def simple_loss(
     output = model(diffuse(x, t, noise, schedule), t)
     error = output.float() if output.dtype == torch.bfloat16 else output
     wanted = target(x, t, noise, schedule, prediction)
-    return (error - wanted).square().flatten(1).mean(dim=1)
+    return (output.to(x.dtype) - wanted).square().flatten(1).mean(dim=1)
 
 
 def posterior(
