@@ -125,7 +125,6 @@ def simple_loss(
     """Return each example's squared error, averaged over dimensions. Implements eq:ddpm-simple."""
     schedule.check(t, first=1)
     output = model(diffuse(x, t, noise, schedule), t)
-    error = output.float() if output.dtype == torch.bfloat16 else output
     wanted = target(x, t, noise, schedule, prediction)
     return (output.to(x.dtype) - wanted).square().flatten(1).mean(dim=1)
 
