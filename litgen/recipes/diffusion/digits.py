@@ -1,8 +1,8 @@
 """Train a class-conditional diffusion model on digits or clothes; it knows "no class" as well.
 
 Chapter: book/diffusion/ddpm.md.  Proof: tests/recipes/test_diffusion.py.
-References: Ho, Jain & Abbeel (2020); Ho & Salimans (2022), whose label dropout lets one network serve
-with and without a class.
+References: Ho, Jain & Abbeel (2020); Ho & Salimans (2022), whose label dropout lets one network
+    serve with and without a class.
 """
 
 import dataclasses
