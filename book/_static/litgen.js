@@ -186,6 +186,101 @@
         element("div", { class: "litgen-controls" }, button, element("label", {}, "training", slider), text),
       ];
     },
+
+    // Push a grid and points through the couplings of a flow, layer by layer.
+    "coupling-grid"(payload) {
+      const nets = payload.nets.map(tinynet.network);
+      const points = tinynet.halves(payload.points);
+      const labels = tinynet.bytes(payload.labels);
+      const { extent } = payload;
+      const canvas = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "A grid and the test points after the chosen number of couplings" });
+      const slider = element("input", { type: "range", min: 0, max: nets.length, step: 0.05, value: 0 });
+      const text = element("output", { "aria-live": "off" });
+      const button = element("button", { type: "button" }, "Play");
+      let timer = 0;
+
+      // Coupling i moves coordinate 1 - i % 2, by a log-scale (within a tanh) and a shift; a share moves it part of the way.
+      function forward(x, layers) {
+        const z = [x[0], x[1]];
+        nets.forEach((net, i) => {
+          const share = Math.min(1, Math.max(0, layers - i));
+          if (!share) return;
+          const moved = 1 - (i % 2);
+          const [raw, shift] = net([z[i % 2]]);
+          z[moved] += share * (z[moved] * Math.exp(Math.tanh(raw)) + shift - z[moved]);
+        });
+        return z;
+      }
+
+      function inverse(z) {
+        const x = [z[0], z[1]];
+        for (let i = nets.length - 1; i >= 0; i--) {
+          const [raw, shift] = nets[i]([x[i % 2]]);
+          const moved = 1 - (i % 2);
+          x[moved] = (x[moved] - shift) * Math.exp(-Math.tanh(raw));
+        }
+        return x;
+      }
+
+      function draw() {
+        const g = canvas.getContext("2d");
+        const size = canvas.width;
+        const layers = +slider.value;
+        const at = (x) => [(x[0] / extent + 1) * size * 0.5, (1 - x[1] / extent) * size * 0.5];
+        g.clearRect(0, 0, size, size);
+        g.strokeStyle = ink();
+        g.lineWidth = 1.5;
+        g.globalAlpha = 0.45;
+        for (const axis of [0, 1])
+          for (let line = -2; line <= 2.001; line += 0.25) {
+            g.beginPath();
+            for (let k = -2; k <= 2.001; k += 0.04) {
+              const [u, v] = at(forward(axis ? [line, k] : [k, line], layers));
+              k === -2 ? g.moveTo(u, v) : g.lineTo(u, v);
+            }
+            g.stroke();
+          }
+        g.globalAlpha = 0.85;
+        labels.forEach((label, i) => {
+          const [u, v] = at(forward([points[2 * i], points[2 * i + 1]], layers));
+          g.fillStyle = COLOURS[label];
+          g.fillRect(u - 3, v - 3, 6, 6);
+        });
+        g.globalAlpha = 1;
+        text.textContent = `after ${Math.floor(layers + 0.001)} of ${nets.length} couplings`;
+        slider.setAttribute("aria-valuetext", text.textContent);
+      }
+
+      function stop() {
+        clearInterval(timer);
+        timer = 0;
+        button.textContent = "Play";
+      }
+
+      function play() {
+        if (timer) return stop();
+        const back = +slider.value > nets.length - 0.01; // at the end, go back to the data
+        button.textContent = "Pause";
+        timer = setInterval(() => {
+          slider.value = +slider.value + (back ? -0.05 : 0.05);
+          draw();
+          if (+slider.value <= 0 || +slider.value >= nets.length) stop();
+        }, 50);
+      }
+
+      button.addEventListener("click", play);
+      slider.addEventListener("input", () => {
+        stop();
+        draw();
+      });
+      onThemeChange(draw);
+      draw();
+      litgen.widgets["coupling-grid"] = { forward: (x) => forward(x, nets.length), inverse, slider, draw };
+      return [
+        element("div", { class: "litgen-panes" }, canvas),
+        element("div", { class: "litgen-controls" }, button, element("label", {}, "couplings", slider), text),
+      ];
+    },
   };
 
   function start(figure) {
