@@ -73,8 +73,7 @@ def depth_against_width(couplings: int, hidden: int, turns: int) -> tuple[float,
     """Return the negative log-likelihood (nats a point) of a short fit, and the parameters."""
     points = moons.comparison.train_points()
     config = moons.Config(couplings=couplings, hidden=(hidden, hidden), turns=turns)
-    for now in moons.fit(config, points, seed=0):
-        pass
+    *_, now = moons.fit(config, points, seed=0)
     with torch.no_grad():
         nll = -now.model.log_prob(moons.comparison.moons.load("test").points).mean().item()
     return nll, sum(p.numel() for p in now.model.parameters())
