@@ -165,3 +165,112 @@ def fit(
         inner = averaged.module
         assert isinstance(inner, RealNVP)
         yield Progress(step.turn, inner, step.loss)
+
+
+def train(config: Config, seed: int, device: torch.device) -> Run:
+    """Train on all images; return averaged weights, the curve, and test bits per dimension."""
+    train_set, test_set = load_data(config)
+    losses = []
+    for now in fit(config, train_set.images.to(device), seed):
+        losses.append(now.loss)
+    model = now.model.eval()
+    half_rounded(model)
+    curve = torch.tensor_split(torch.stack(losses).cpu(), min(100, len(losses)))
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors["examples.x"] = test_set.images[:200]
+    tensors["examples.label"] = test_set.labels[:200].to(torch.uint8)
+    return Run(
+        tensors=tensors,
+        metrics=measure(config, model, test_set.images[: config.test_images].to(device)),
+        history={"train_bits_per_dim": [part.mean().item() for part in curve]},
+        data=[
+            dataclasses.asdict(part.record)
+            | {"name": config.data, "title": part.record.name, "split": split}
+            for split, part in (("train", train_set), ("test", test_set))
+        ],
+    )
+
+
+@torch.no_grad()
+def image_bits(
+    config: Config,
+    model: RealNVP,
+    images: UInt8[Tensor, "images 1 height width"],
+    draws: int = 1,
+) -> Float[Tensor, " images"]:
+    """Return bits per dimension of each image, averaged over draws of the dequantising noise."""
+    generator = torch.Generator(images.device).manual_seed(0)
+    found = []
+    for batch in images.split(250):
+        shape = (draws, *batch.shape)
+        noise = torch.rand(shape, generator=generator, device=images.device)
+        bounds = torch.stack([log_prob(config, model, batch, part) for part in noise])
+        found.append(bits_per_dim(bounds.mean(dim=0), PIXELS))
+    return torch.cat(found)
+
+
+def measure(
+    config: Config, model: RealNVP, images: UInt8[Tensor, "images 1 height width"]
+) -> dict[str, float]:
+    """Return test bits per dimension, with their standard error over images."""
+    bits = image_bits(config, model, images, config.draws)
+    return {
+        "test_bits_per_dim": bits.mean().item(),
+        "standard_error": (bits.std() / math.sqrt(len(bits))).item(),
+        "test_images": len(bits),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def data(config: Config) -> tuple[str, ...]:
+    """Name the data sets that a config reads."""
+    return (config.data,)
+
+
+def load_data(config: Config) -> tuple[ImageSet, ImageSet]:
+    """Return the training and the test set."""
+    train_set, test_set = (LOADERS[config.data](split) for split in ("train", "test"))
+    return train_set, test_set
+
+
+def config_of(run: Run) -> Config:
+    """Return a run's config."""
+    return Config(**run.provenance["config"])
+
+
+def restore(run: Run) -> RealNVP:
+    """Return the flow of a run, in evaluation mode."""
+    model = build(config_of(run))
+    model.load_state_dict(run.part("model"))
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def encode(
+    config: Config, model: RealNVP, images: UInt8[Tensor, "images 1 height width"]
+) -> Float[Tensor, "images dims"]:
+    """Return the code of each image, with its pixels in the middle of their cells."""
+    half = torch.full(images.shape, 0.5, device=images.device)
+    y, _ = dequantization.to_logit(dequantization.uniform(images, half), config.margin)
+    z: Tensor = model(y)[0]
+    return z
+
+
+@torch.no_grad()
+def decode(
+    config: Config, model: RealNVP, z: Float[Tensor, "images dims"]
+) -> Float[Tensor, "images 1 height width"]:
+    """Return images in [0, 1]."""
+    return dequantization.from_logit(model.inverse(z), config.margin)
+
+
+def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "count 1 side side"]:
+    """Return images in [0, 1] for codes drawn from the prior."""
+    return decode(config_of(run), restore(run), torch.randn(count, PIXELS, generator=generator))
+
+
+def evaluate(run: Run, device: torch.device) -> dict[str, float]:
+    """Measure a run's weights on the test set anew."""
+    config = config_of(run)
+    images = load_data(config)[1].images[: config.test_images].to(device)
+    return measure(config, restore(run).to(device), images)
