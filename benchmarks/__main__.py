@@ -13,6 +13,8 @@ import importlib
 from collections.abc import Sequence
 
 NAMES = {
+    "realnvp-train": "RealNVP on vectors, training step; zuko, nflows, normflows, FrEIA",
+    "realnvp-sample": "RealNVP on vectors, sampling; the same peers",
     "vae-step": "dense VAE: training step, importance-weighted likelihood; usual example, pythae",
 }
 
