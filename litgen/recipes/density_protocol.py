@@ -58,7 +58,7 @@ def bits_per_pixel(log_prob: Float[Tensor, "*batch"], pixels: int) -> Float[Tens
     return gaussian.bits_per_dim(log_prob, pixels) + 8
 
 
-def grey_digits() -> tuple[Float[Tensor, "train 784"], Float[Tensor, "test 784"]]:
+def grey_digits() -> tuple[Float[Tensor, "train pixels"], Float[Tensor, "test pixels"]]:
     """Return the first 10,000 training and 2,000 test digits, with noise that is always the same.
 
     Fewer where a stand-in takes MNIST's place, see litgen/data/mnist.py.
@@ -66,7 +66,7 @@ def grey_digits() -> tuple[Float[Tensor, "train 784"], Float[Tensor, "test 784"]
     return flat(mnist.load("train"), TRAIN_DIGITS, 0), flat(mnist.load("test"), TEST_DIGITS, 1)
 
 
-def grey_faces() -> tuple[Float[Tensor, "train 625"], Float[Tensor, "test 625"]]:
+def grey_faces() -> tuple[Float[Tensor, "train pixels"], Float[Tensor, "test pixels"]]:
     """Return the 80 training and the 20 test faces, with noise that is always the same."""
     train, test = faces.load("train"), faces.load("test")
     return flat(train, len(train.images), 0), flat(test, len(test.images), 1)
