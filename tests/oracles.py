@@ -138,3 +138,27 @@ def group_norm(image: Tensor, groups: int, weight: Tensor, bias: Tensor) -> Tens
         variance = ((part - part.mean()) ** 2).mean()
         result[group * size : (group + 1) * size] = (part - part.mean()) / (variance + 1e-5).sqrt()
     return result * weight[:, None, None] + bias[:, None, None]
+
+
+def mixture_step(
+    x: Tensor, weights: Tensor, means: Tensor, covariances: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Take one step of EM, datum by datum; return responsibilities and new parameters."""
+    count, components = len(x), len(weights)
+    posterior = torch.zeros(count, components, dtype=x.dtype)
+    for i, c in itertools.product(range(count), range(components)):
+        density = scipy.stats.multivariate_normal(means[c].numpy(), covariances[c].numpy())
+        posterior[i, c] = weights[c] * density.pdf(x[i].numpy())
+    for i in range(count):
+        posterior[i] = posterior[i] / posterior[i].sum()
+    new_weights, new_means = torch.zeros_like(weights), torch.zeros_like(means)
+    new_covariances = torch.zeros_like(covariances)
+    for c in range(components):
+        total = sum(posterior[i, c] for i in range(count))
+        new_weights[c] = total / count
+        for i in range(count):
+            new_means[c] += posterior[i, c] * x[i] / total
+        for i in range(count):
+            apart = x[i] - new_means[c]
+            new_covariances[c] += posterior[i, c] * torch.outer(apart, apart) / total
+    return posterior, new_weights, new_means, new_covariances

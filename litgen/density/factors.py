@@ -19,7 +19,17 @@ from torch import Tensor
 from litgen.density import mixture
 from litgen.shapes import Float, Int
 
-__all__ = ["Factors", "em", "log_joint", "log_prob", "maximize", "projections", "refit", "sample", "start"]
+__all__ = [
+    "Factors",
+    "em",
+    "log_joint",
+    "log_prob",
+    "maximize",
+    "projections",
+    "refit",
+    "sample",
+    "start",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +75,7 @@ def projections(
     return torch.linalg.solve_triangular(factor, scaled.mT, upper=False), factor
 
 
-def log_joint(
-    x: Float[Tensor, "batch dims"], model: Factors
-) -> Float[Tensor, "batch components"]:
+def log_joint(x: Float[Tensor, "batch dims"], model: Factors) -> Float[Tensor, "batch components"]:
     """Return log p(x, z = c) in nats for every component c. Implements eq:mixture-factors-log-prob.
 
     No matrix larger than factors by factors is inverted; give doubles where variances are small.

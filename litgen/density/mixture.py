@@ -304,7 +304,9 @@ def fit(
     best, highest = None, -math.inf
     for _ in range(starts):
         before = -math.inf
-        for mixture, now in em(x, start(x, components, generator, covariance, floor), steps, floor):
+        for mixture, now in em(
+            x, start(x, components, generator, covariance, floor), steps, floor
+        ):
             gained, before = now.item() - before, now.item()
             if gained < tolerance:
                 break
