@@ -20,7 +20,15 @@ from torch import Tensor
 from litgen.density.pca import PrincipalAxes, check_data, principal_axes
 from litgen.shapes import Float
 
-__all__ = ["PPCA", "em", "em_step", "fit", "maximum_likelihood", "stationary_point"]
+__all__ = [
+    "PPCA",
+    "em",
+    "em_step",
+    "fit",
+    "highest_log_prob",
+    "maximum_likelihood",
+    "stationary_point",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +153,20 @@ def stationary_point(axes: PrincipalAxes, kept: Sequence[int]) -> PPCA:
         raise ValueError(f"directions {list(kept)}: an eigenvalue is below the mean of the others")
     scale = signal.clamp(min=0).sqrt()  # of equal eigenvalues one may be lower by rounding
     return PPCA(axes.mean, axes.directions[:, list(kept)] * scale, noise_var)
+
+
+def highest_log_prob(axes: PrincipalAxes, latent: int) -> Float[Tensor, ""]:
+    """Return the mean of log p(x) over the training data at the maximum, in nats.
+
+    Implements eq:ppca-optimum, by the eigenvalues alone.
+
+    Raises:
+        ValueError: as `maximum_likelihood`.
+    """
+    dims = len(axes.mean)
+    noise_var = maximum_likelihood(axes, latent).noise_var
+    log_det = axes.variances[:latent].log().sum() + (dims - latent) * noise_var.log()
+    return -0.5 * (dims * math.log(2 * math.pi) + log_det + dims)
 
 
 def em_step(model: PPCA, x: Float[Tensor, "count dims"]) -> PPCA:
