@@ -81,7 +81,8 @@ def principal_angles(
         raise ValueError(f"b must lie in as many dimensions: {tuple(a.shape)}, {tuple(b.shape)}")
     basis, other = torch.linalg.qr(a).Q, torch.linalg.qr(b).Q
     outside = other - basis @ (basis.T @ other)
-    return torch.linalg.svdvals(outside).clamp(max=1).asin()
+    angles: Tensor = torch.linalg.svdvals(outside).clamp(max=1).asin()
+    return angles
 
 
 def check_data(x: Tensor) -> None:
