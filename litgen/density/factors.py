@@ -66,9 +66,9 @@ class Factors:
 def projections(
     model: Factors,
 ) -> tuple[Float[Tensor, "components factors dims"], Float[Tensor, "components factors factors"]]:
-    """Return A = L^-1 W^T diag(1 / v) of each component, and L. Implements eq:mixture-factors-precision.
+    """Return A = L^-1 W^T diag(1 / v) and L of each component.
 
-    L L^T is the precision of y given x.
+    Implements eq:mixture-factors-precision: L L^T is the precision of y given x.
     """
     scaled = model.loadings / model.variances[:, :, None]
     eye = torch.eye(scaled.shape[2], dtype=scaled.dtype, device=scaled.device)
@@ -77,9 +77,10 @@ def projections(
 
 
 def log_joint(x: Float[Tensor, "batch dims"], model: Factors) -> Float[Tensor, "batch components"]:
-    """Return log p(x, z = c) in nats for every component c. Implements eq:mixture-factors-log-prob.
+    """Return log p(x, z = c) in nats for every component c.
 
-    No matrix larger than factors by factors is inverted; give doubles where variances are small.
+    Implements eq:mixture-factors-log-prob. No matrix larger than factors by factors is inverted;
+    give doubles where variances are small.
 
     Raises:
         ValueError: data of other dimensions than the model's.

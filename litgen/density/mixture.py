@@ -39,7 +39,8 @@ __all__ = [
     "start",
 ]
 
-Spread = Callable[[Tensor, Tensor], Tensor]
+LOG_2_PI = math.log(2 * math.pi)
+Spread = Callable[[Tensor, Tensor, float], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +66,9 @@ class Mixture:
         shapes = (components, dims), (components, dims, dims)
         if self.weights.shape != (components,) or self.covariances.shape not in shapes:
             raise ValueError(
-                f"weights have shape {tuple(self.weights.shape)}, means {tuple(self.means.shape)}, "
-                f"covariances {tuple(self.covariances.shape)}: they do not fit"
+                f"weights have shape {tuple(self.weights.shape)}, means "
+                f"{tuple(self.means.shape)}, covariances {tuple(self.covariances.shape)}: "
+                "they do not fit"
             )
         if not (self.weights > 0).all() or abs(self.weights.sum().item() - 1) > 1e-4:
             raise ValueError(
@@ -81,7 +83,8 @@ def full_log_prob(
     factor = torch.linalg.cholesky(cov)
     whitened = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)
     log_det = 2 * factor.diagonal().log().sum()
-    return -0.5 * (len(mean) * math.log(2 * math.pi) + log_det + whitened.square().sum(dim=0))
+    log_prob: Tensor = -0.5 * (LOG_2_PI * len(mean) + log_det + whitened.square().sum(dim=0))
+    return log_prob
 
 
 def diagonal_log_prob(
@@ -89,15 +92,15 @@ def diagonal_log_prob(
     means: Float[Tensor, "components dims"],
     variances: Float[Tensor, "components dims"],
 ) -> Float[Tensor, "batch components"]:
-    """Return log N(x; mean, diag(variances)) in nats for all components. Implements eq:mixture-square.
+    """Return log N(x; mean, diag(variances)) in nats for all components.
 
-    Three matrix products, and so many times faster than a loop; the price is that large terms
-    cancel. Where variances are small, give doubles.
+    Implements eq:mixture-square. Three matrix products are many times faster than a loop; the
+    price is that large terms cancel. Where variances are small, give doubles.
     """
     precisions = 1 / variances
     squares = x.square() @ precisions.T - 2 * x @ (means * precisions).T
     squares = squares + (means.square() * precisions).sum(dim=1)
-    return -0.5 * (x.shape[1] * math.log(2 * math.pi) + variances.log().sum(dim=1) + squares)
+    return -0.5 * (LOG_2_PI * x.shape[1] + variances.log().sum(dim=1) + squares)
 
 
 def log_joint(
@@ -172,7 +175,8 @@ def full(
     if floor == 0:
         return cov
     values, vectors = torch.linalg.eigh(cov)
-    return vectors * values.clamp(min=floor) @ vectors.T
+    raised: Tensor = vectors * values.clamp(min=floor) @ vectors.T
+    return raised
 
 
 def diagonal(
@@ -303,19 +307,16 @@ def fit(
     """
     if starts < 1 or steps < 1:
         raise ValueError(f"starts and steps must be positive, got {starts} and {steps}")
-    best, highest = None, -math.inf
+    runs = []
     for _ in range(starts):
-        before = -math.inf
-        for mixture, now in em(
-            x, start(x, components, generator, covariance, floor), steps, floor
-        ):
-            gained, before = now.item() - before, now.item()
-            if gained < tolerance:
+        before, begin = -math.inf, start(x, components, generator, covariance, floor)
+        for mixture, value in em(x, begin, steps, floor):
+            reached = value.item(), mixture
+            if reached[0] - before < tolerance:
                 break
-        if best is None or before > highest:
-            best, highest = mixture, before
-    assert best is not None
-    return best
+            before = reached[0]
+        runs.append(reached)
+    return max(runs, key=lambda reached: reached[0])[1]
 
 
 def sample(

@@ -182,7 +182,7 @@ def test_a_collapsing_component_is_named(normal: Draw, model: Factors) -> None:
     means = model.means.clone()
     means[1] = 50.0
     begin = Factors(model.weights, means, model.loadings, model.variances)
-    with pytest.raises(ValueError, match="component 1 has collapsed: .* Give a floor"):
+    with pytest.raises(ValueError, match=r"component 1 has collapsed: .* Give a floor"):
         list(factors.em(x, begin, 100))
     *_, (found, value) = factors.em(x, begin, 20, floor=0.01)
     assert value.isfinite()

@@ -104,9 +104,8 @@ def start(
     generator: torch.Generator,
 ) -> mixture.Mixture:
     """Fit a mixture with diagonal covariances, started among the first 2,000 images."""
-    model = mixture.start(x[:2_000], config.components, generator, mixture.diagonal, floor)
-    for model, _ in mixture.em(x, model, steps, floor):
-        pass
+    first = mixture.start(x[:2_000], config.components, generator, mixture.diagonal, floor)
+    *_, (model, _) = mixture.em(x, first, steps, floor)
     return model
 
 
@@ -118,11 +117,12 @@ def fit(
     generator: torch.Generator,
 ) -> tuple[Factors, list[float]]:
     """Return the mixture of factor analysers, and its bits per pixel after every step of EM."""
-    model, curve = factors.start(plain, config.factors, generator), []
-    steps = factors.em(x, model, config.steps, floor)
+    begin, curve = factors.start(plain, config.factors, generator), []
+    steps = factors.em(x, begin, config.steps, floor)
     for model, value in tqdm(steps, total=config.steps, desc="mixture", unit="step"):
+        last = model
         curve.append(bits_per_pixel(value, x.shape[1]).item())
-    return model, curve
+    return last, curve
 
 
 def bits(log_prob: Float[Tensor, " images"]) -> float:
