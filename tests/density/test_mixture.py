@@ -479,7 +479,7 @@ def test_draws_come_from_the_generator_alone(normal: Draw) -> None:
 
 
 def test_fit_keeps_the_best_start(normal: Draw) -> None:
-    """As many runs of EM from the same generator, one by one: the highest likelihood is returned."""
+    """As many runs of EM from the same generator, one by one: the highest is returned."""
     x = clusters(normal)
     best = mixture.fit(
         x, 5, torch.Generator().manual_seed(4), full, 0.05, starts=6, steps=9, tolerance=-1.0

@@ -1,6 +1,7 @@
 """Proof for litgen/recipes/density/mixture_moons.py and mixture_digits.py, on small configs."""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_digits_run_is_measured_as_it_is_stored() -> None:
     assert mixture_digits.evaluate(run, CPU)["test_bits"] == pytest.approx(bits(test), abs=1e-9)
     curve = run.history["train_bits"]
     assert len(curve) == 5
-    assert all(b <= a + 1e-9 for a, b in zip(curve, curve[1:], strict=False))
+    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(curve))
     assert curve[-1] == pytest.approx(bits(train), abs=0.01)
     drawn = mixture_digits.sample(run, 3, torch.Generator().manual_seed(0))
     assert drawn.shape == (3, 1, 28, 28)
