@@ -365,6 +365,74 @@
     },
   };
 
+  makers.kde = kernelDensity;
+
+  // Gaussian kernels on a line, their sum and the likelihoods, for the bandwidth under a slider.
+  function kernelDensity(payload) {
+    const points = tinynet.halves(payload.points);
+    const truth = tinynet.halves(payload.truth);
+    const { low, high, top } = payload;
+    const n = points.length;
+    const canvas = element("canvas", { class: "wide", width: 960, height: 480, role: "img", "aria-label": "Kernels on the data, their sum, and the true density, for the chosen bandwidth" });
+    const slider = element("input", { type: "range", min: -4, max: 1, step: 0.01, value: Math.log(payload.bandwidth) });
+    const text = element("output", { "aria-live": "off" });
+    const kernel = (d, h) => Math.exp((-d * d) / (2 * h * h)) / (h * Math.sqrt(2 * Math.PI));
+    const sum = (x, h) => points.reduce((total, p) => total + kernel(x - p, h), 0);
+    const mean = (of) => points.reduce((total, p) => total + of(p), 0) / n;
+
+    // The density at some places, and the mean log-likelihoods with and without each point's own kernel.
+    function compute(h, places = []) {
+      const leftOut = points.reduce((total, p, i) => {
+        const logs = [...points].map((q) => -((p - q) ** 2) / (2 * h * h)).filter((_, j) => j !== i);
+        const most = Math.max(...logs);
+        return total + most + Math.log(logs.reduce((s, v) => s + Math.exp(v - most), 0) / (n - 1));
+      }, 0);
+      return {
+        density: places.map((x) => sum(x, h) / n),
+        training: mean((p) => Math.log(sum(p, h) / n)),
+        leftOut: leftOut / n - Math.log(h * Math.sqrt(2 * Math.PI)),
+      };
+    }
+
+    function draw() {
+      const h = Math.exp(+slider.value);
+      const g = canvas.getContext("2d");
+      const { width, height } = canvas;
+      const floor = height - 24;
+      const toX = (x) => ((x - low) / (high - low)) * width;
+      const trace = (of, count, colour, line, dash = []) => {
+        g.strokeStyle = colour;
+        g.lineWidth = line;
+        g.setLineDash(dash);
+        g.beginPath();
+        for (let i = 0; i < count; i++) {
+          const x = low + ((high - low) * i) / (count - 1);
+          g.lineTo(toX(x), floor * (1 - of(x, i) / top));
+        }
+        g.stroke();
+      };
+      g.clearRect(0, 0, width, height);
+      points.forEach((p) => trace((x) => kernel(x - p, h) / n, 480, COLOURS[5], 1));
+      trace((_, i) => truth[i], truth.length, COLOURS[1], 3, [12, 8]);
+      trace((x) => sum(x, h) / n, 480, COLOURS[0], 5);
+      trace(() => 0, 2, ink(), 2);
+      g.fillStyle = COLOURS[2];
+      points.forEach((p) => g.fillRect(toX(p) - 1.5, floor + 4, 3, 18));
+      const { training, leftOut } = compute(h);
+      text.textContent = `h = ${h.toFixed(2)}: training ${training.toFixed(2)}, one left out ${leftOut.toFixed(2)} nats a point`;
+      slider.setAttribute("aria-valuetext", text.textContent);
+    }
+
+    slider.addEventListener("input", draw);
+    onThemeChange(draw);
+    draw();
+    litgen.widgets.kde = { compute, slider };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "bandwidth", slider), text),
+    ];
+  }
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

@@ -38,7 +38,9 @@ def log_prob(
     bandwidth: float,
     block: int = 256,
 ) -> Float[Tensor, " points"]:
-    """Return the log-density at every point in nats. Implements eq:kde-log-prob.
+    """Return the log-density at every point in nats, the log of eq:kde-density.
+
+    Implements eq:kde-log-prob.
 
     Raises:
         ValueError: a bandwidth that is not positive, values that are not finite, or points of
@@ -138,7 +140,8 @@ def fit_bandwidth(
 ) -> tuple[float, float]:
     """Return the bandwidth of the largest leave-one-out likelihood, and that likelihood in nats.
 
-    Newton's steps in log h, cut to a factor of two (eq:kde-newton).
+    Newton's steps in log h, cut to a factor of two (eq:kde-newton). Where they end,
+    eq:kde-fixed-point holds.
 
     Args:
         data: (count, dims).

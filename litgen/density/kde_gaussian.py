@@ -34,7 +34,10 @@ def expected_log_density(
 
 
 def relative_error_at_origin(count: int, bandwidth: float, dims: int) -> float:
-    """Return E (p_hat(0) - p(0))^2 / p(0)^2. Implements eq:kde-origin-error."""
+    """Return E (p_hat(0) - p(0))^2 / p(0)^2. Implements eq:kde-origin-error.
+
+    It is the squared bias plus eq:kde-variance, both at the origin.
+    """
     squared = bandwidth**2
     mean: float = (1 + squared) ** (-dims / 2)
     second: float = (squared * (2 + squared)) ** (-dims / 2)

@@ -14,7 +14,7 @@ import torch
 
 from litgen.density import kde_gaussian as known
 
-AXIS = np.linspace(-14, 14, 2801)
+AXIS = np.linspace(-12, 12, 1201)
 STEP = AXIS[1] - AXIS[0]
 TRUTH = scipy.stats.norm.pdf(AXIS)
 SILVERMAN = [4, 19, 67, 223, 768, 2790, 10_700, 43_700, 187_000, 842_000]
@@ -96,11 +96,11 @@ def test_the_integrated_error_of_one_data_set() -> None:
 def test_the_mean_error_is_the_mean_of_the_errors() -> None:
     """eq:kde-gaussian-mise is eq:kde-gaussian-ise averaged over data sets."""
     generator = torch.Generator().manual_seed(3)
-    sets = torch.randn(2000, 15, 2, generator=generator, dtype=torch.float64)
+    sets = torch.randn(500, 15, 2, generator=generator, dtype=torch.float64)
     errors = torch.tensor([known.integrated_squared_error(data, 0.5) for data in sets])
     expected = known.mean_integrated_squared_error(15, 0.5, 2)
-    assert abs(errors.mean().item() - expected) < 4 * errors.std().item() / math.sqrt(2000)
-    assert errors.std().item() / math.sqrt(2000) < 0.02 * expected
+    assert abs(errors.mean().item() - expected) < 4 * errors.std().item() / math.sqrt(500)
+    assert errors.std().item() / math.sqrt(500) < 0.04 * expected
 
 
 @pytest.mark.parametrize(("dims", "expected"), list(enumerate(SILVERMAN, start=1)))
@@ -108,12 +108,12 @@ def test_silvermans_table(dims: int, expected: int) -> None:
     """eq:kde-origin-error minimised over h gives table 4.2 to its three digits."""
     count, bandwidth = known.samples_needed(dims)
     assert float(f"{count:.2e}") == expected
-    fine = np.exp(np.linspace(math.log(0.05), math.log(3), 20_001))
+    fine = np.exp(np.linspace(math.log(0.05), math.log(3), 2_001))
 
     def best(number: int) -> float:
         return min(known.relative_error_at_origin(number, h, dims) for h in fine)
 
-    assert best(count) <= 0.1 + 1e-7
+    assert best(count) <= 0.1 + 2e-6
     assert best(count - 1) > 0.1
     assert known.relative_error_at_origin(count, bandwidth, dims) <= best(count) + 1e-12
 
