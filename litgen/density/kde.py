@@ -140,8 +140,8 @@ def fit_bandwidth(
 ) -> tuple[float, float]:
     """Return the bandwidth of the largest leave-one-out likelihood, and that likelihood in nats.
 
-    Newton's steps in log h, cut to a factor of two (eq:kde-newton). Where they end,
-    eq:kde-fixed-point holds.
+    Newton's steps in log h, cut to a factor of two and kept within a bracket (eq:kde-newton).
+    Where they end, eq:kde-fixed-point holds. The likelihood may have several tops; this is one.
 
     Args:
         data: (count, dims).
@@ -154,6 +154,7 @@ def fit_bandwidth(
         ValueError: no maximum, as when every datum occurs twice, or values that are not finite.
     """
     bandwidth = reference_bandwidth(data) if start is None else start
+    low, high = 0.0, math.inf  # the likelihood rises at the one and falls at the other
     for _ in range(steps):
         now = leave_one_out(data, bandwidth, groups)
         uphill = math.copysign(LARGEST_STEP, now.gradient)
@@ -161,7 +162,10 @@ def fit_bandwidth(
         step = min(max(step, -LARGEST_STEP), LARGEST_STEP)
         if abs(step) < tolerance:
             return bandwidth, now.log_likelihood
+        low, high = (bandwidth, high) if now.gradient > 0 else (low, bandwidth)
         bandwidth *= math.exp(step)
+        if not low < bandwidth < high:  # Newton would leave the bracket: halve it instead
+            bandwidth = math.sqrt(low * high)
     raise ValueError(
         f"no bandwidth maximises the leave-one-out likelihood: after {steps} steps it is "
         f"{bandwidth:.3g}. Does every datum occur twice?"

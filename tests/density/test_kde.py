@@ -219,6 +219,16 @@ def test_the_fitted_bandwidth_is_the_best(normal: Draw, dims: int, start: float 
     assert value == pytest.approx(-best.fun, abs=1e-8)
 
 
+def test_newton_does_not_go_round_in_circles() -> None:
+    """eq:kde-newton on twelve points between which bare Newton steps jump to and fro for ever."""
+    line = [-2.56, -2.41, -1.8, -1.65, -1.4, -0.47, -0.36, 0.11, 0.23, 0.46, 0.62, 0.66]
+    data = torch.tensor(line, dtype=torch.float64)[:, None]
+    found, value = fit_bandwidth(data, tolerance=1e-8)
+    nearby = [np.mean(by_double_loop(data, found * r)) for r in (0.99, 1.0, 1.01)]
+    assert nearby[1] > max(nearby[0], nearby[2])
+    assert value == pytest.approx(nearby[1], abs=1e-10)
+
+
 def test_the_fitted_bandwidth_obeys_the_groups(normal: Draw) -> None:
     """eq:kde-leave-group-out: near twins in one group must not pull the bandwidth to zero."""
     points = normal(30, 2)
