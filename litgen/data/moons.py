@@ -7,6 +7,7 @@ Gaussian noise of standard deviation ``NOISE`` in both directions. The mean of a
 origin.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -62,14 +63,25 @@ def log_prob(x: Float[Tensor, "*batch 2"], nodes: int = 256) -> Float[Tensor, "*
     """Return the log-density in nats: the noise's density averaged over both arcs.
 
     The average over the angle is Gauss-Legendre quadrature, exact to rounding with 256 nodes.
+
+    Raises:
+        ValueError: the last axis does not hold two coordinates.
     """
-    places, weights = np.polynomial.legendre.leggauss(nodes)
-    t = torch.from_numpy(places).to(x) * (math.pi / 2) + math.pi / 2
-    log_weights = torch.from_numpy(weights).to(x).log() - math.log(4)  # 1/2 of each moon
+    if x.shape[-1:] != (2,):
+        raise ValueError(f"points of the plane have 2 coordinates, got shape {tuple(x.shape)}")
+    places, weights = (torch.from_numpy(values).to(x) for values in _legendre(nodes))
+    t = places * (math.pi / 2) + math.pi / 2
+    log_weights = weights.log() - math.log(4)  # the weights' sum is 2; 1/2 of each moon
     centres = torch.cat([arcs(t, torch.full((nodes,), moon)) for moon in (0, 1)])
-    squares = (x[..., None, :] - centres).square().sum(dim=-1)
+    squares = sum((x[..., k, None] - centres[:, k]).square() for k in (0, 1))
     log_noise = -squares / (2 * NOISE**2) - math.log(2 * math.pi * NOISE**2)
     return torch.logsumexp(log_noise + log_weights.repeat(2), dim=-1)
+
+
+@functools.cache
+def _legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    places, weights = np.polynomial.legendre.leggauss(nodes)
+    return places, weights
 
 
 def load(split: Split = "train", stand_in: bool = True) -> PointSet:
