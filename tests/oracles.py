@@ -138,3 +138,29 @@ def group_norm(image: Tensor, groups: int, weight: Tensor, bias: Tensor) -> Tens
         variance = ((part - part.mean()) ** 2).mean()
         result[group * size : (group + 1) * size] = (part - part.mean()) / (variance + 1e-5).sqrt()
     return result * weight[:, None, None] + bias[:, None, None]
+
+
+def ppca_em_by_sums(x: Tensor, weight: Tensor, noise_var: float) -> tuple[Tensor, float]:
+    """Return weight and noise after one EM step of probabilistic PCA, one datum after the other.
+
+    The E step conditions the joint Gaussian, the M step solves the normal equations of a
+    regression of the data on their codes.
+    """
+    dims, latent = weight.shape
+    mean = x.mean(dim=0)
+    law = JointGaussian(weight, mean, noise_var**0.5)
+    left = torch.zeros(dims, latent, dtype=x.dtype)
+    right = torch.zeros(latent, latent, dtype=x.dtype)
+    codes = []
+    for row in x:
+        posterior = law.posterior(row)
+        second = posterior.covariance_matrix + torch.outer(posterior.mean, posterior.mean)
+        codes.append((posterior.mean, second))
+        left += torch.outer(row - mean, posterior.mean)
+        right += second
+    new = left @ torch.linalg.inv(right)
+    squares = 0.0
+    for row, (first, second) in zip(x, codes, strict=True):
+        d = row - mean
+        squares += (d @ d - 2 * first @ new.T @ d + torch.trace(second @ new.T @ new)).item()
+    return new, squares / (len(x) * dims)

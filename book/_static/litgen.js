@@ -132,6 +132,47 @@
       ];
     },
 
+    // One slider for each coordinate of a code; the decoder answers.
+    "code-sliders"(payload) {
+      const compute = tinynet.network(payload.net);
+      const { side, extent, count } = payload;
+      const picture = element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": "The decoder's image for the chosen code" });
+      const subscripts = "₀₁₂₃₄₅₆₇₈₉";
+      const name = (i) => `z${String(i + 1).replace(/./g, (d) => subscripts[d])}`;
+      const sliders = Array.from({ length: count }, () => element("input", { type: "range", min: -extent, max: extent, step: 0.01, value: 0 }));
+      const text = element("output", { "aria-live": "off" });
+      const mean = element("button", { type: "button" }, "Mean");
+      const random = element("button", { type: "button" }, "Draw a code");
+
+      function draw() {
+        const z = sliders.map((s) => +s.value);
+        const context = picture.getContext("2d");
+        const image = context.createImageData(side, side);
+        compute(z).forEach((v, i) => image.data.set([255 * v, 255 * v, 255 * v, 255], 4 * i)); // clamps
+        context.putImageData(image, 0, 0);
+        text.textContent = `|z| = ${Math.hypot(...z).toFixed(2)}`;
+      }
+
+      function choose(z) {
+        sliders.forEach((slider, i) => (slider.value = z[i]));
+        draw();
+      }
+
+      function normal() {
+        return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+      }
+
+      mean.addEventListener("click", () => choose(sliders.map(() => 0)));
+      random.addEventListener("click", () => choose(sliders.map(normal)));
+      sliders.forEach((slider) => slider.addEventListener("input", draw));
+      draw();
+      litgen.widgets["code-sliders"] = { compute, choose };
+      return [
+        element("div", { class: "litgen-panes" }, picture),
+        element("div", { class: "litgen-controls" }, ...sliders.map((slider, i) => element("label", {}, name(i), slider)), mean, random, text),
+      ];
+    },
+
     // Snapshots of a training: codes and decoded plane, under one slider.
     snapshots(payload) {
       const points = tinynet.halves(payload.points);
