@@ -164,3 +164,27 @@ def ppca_em_by_sums(x: Tensor, weight: Tensor, noise_var: float) -> tuple[Tensor
         d = row - mean
         squares += (d @ d - 2 * first @ new.T @ d + torch.trace(second @ new.T @ new)).item()
     return new, squares / (len(x) * dims)
+
+
+def mixture_step(
+    x: Tensor, weights: Tensor, means: Tensor, covariances: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Take one step of EM, datum by datum; return responsibilities and new parameters."""
+    count, components = len(x), len(weights)
+    posterior = torch.zeros(count, components, dtype=x.dtype)
+    for i, c in itertools.product(range(count), range(components)):
+        density = scipy.stats.multivariate_normal(means[c].numpy(), covariances[c].numpy())
+        posterior[i, c] = weights[c] * density.pdf(x[i].numpy())
+    for i in range(count):
+        posterior[i] = posterior[i] / posterior[i].sum()
+    new_weights, new_means = torch.zeros_like(weights), torch.zeros_like(means)
+    new_covariances = torch.zeros_like(covariances)
+    for c in range(components):
+        total = sum(posterior[i, c] for i in range(count))
+        new_weights[c] = total / count
+        for i in range(count):
+            new_means[c] += posterior[i, c] * x[i] / total
+        for i in range(count):
+            apart = x[i] - new_means[c]
+            new_covariances[c] += posterior[i, c] * torch.outer(apart, apart) / total
+    return posterior, new_weights, new_means, new_covariances
