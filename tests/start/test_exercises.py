@@ -91,7 +91,7 @@ def distance_along(x: Tensor, y: Tensor, direction: Tensor) -> Tensor:
 
 
 def test_a_direction_tells_equal_marginals_apart(normal: Callable[..., Tensor]) -> None:
-    """eq:energy-cdf: zero along the axes, 2 int (F - step)^2 along (1, 1); the mean is the whole."""
+    """eq:energy-cdf: zero along the axes, not along (1, 1); the mean over all is the whole."""
     u, v = normal(4_000), normal(4_000)
     x, y = torch.stack([u, u], dim=1), torch.stack([v, -v], dim=1)
     for axis in torch.eye(2, dtype=torch.float64):
