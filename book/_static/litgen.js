@@ -26,7 +26,7 @@
   }
 
   // Points in the plane from -extent to extent, coloured by class, with axes; returns how to go to pixels.
-  function scatter(canvas, points, labels, extent, from = 0) {
+  function scatter(canvas, points, labels, extent, from = 0, named = true) {
     const g = canvas.getContext("2d");
     const size = canvas.width;
     const toPixel = (v, axis) => ((axis ? -v : v) / extent + 1) * size * 0.5;
@@ -49,6 +49,7 @@
       g.fill();
     });
     g.globalAlpha = 1;
+    if (!named) return toPixel;
     g.font = "bold 30px sans-serif";
     g.textAlign = "center";
     g.textBaseline = "middle";
@@ -129,6 +130,141 @@
       return [
         element("div", { class: "litgen-panes" }, plane, digit),
         element("div", { class: "litgen-controls" }, element("label", {}, "z₁", sliders[0]), element("label", {}, "z₂", sliders[1]), text),
+      ];
+    },
+
+    // EM on points of the plane, computed here: three components with full covariances.
+    "em-steps"(payload) {
+      const points = tinynet.halves(payload.points);
+      const count = points.length / 2;
+      const { starts, variance, extent } = payload;
+      const heaps = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "Points in the colour of the component that most likely made them, and the components' ellipses" });
+      const curve = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "The mean log-likelihood after every step so far" });
+      const [step, play, other] = ["Step", "Play", "Other start"].map((name) => element("button", { type: "button" }, name));
+      const text = element("output", { "aria-live": "off" });
+      let which = 0;
+      let timer = 0;
+      let parts, posterior, values;
+
+      // Responsibilities (E step) and the mean log-likelihood, by log-sum-exp.
+      function expect() {
+        let total = 0;
+        posterior = new Float64Array(count * parts.length);
+        for (let i = 0; i < count; i++) {
+          const logs = parts.map(({ weight, mean, cov }) => {
+            const [a, b, c] = cov;
+            const det = a * c - b * b;
+            const x = points[2 * i] - mean[0];
+            const y = points[2 * i + 1] - mean[1];
+            return Math.log(weight) - Math.log(2 * Math.PI) - 0.5 * Math.log(det) - (0.5 * (c * x * x - 2 * b * x * y + a * y * y)) / det;
+          });
+          const top = Math.max(...logs);
+          const sum = logs.reduce((s, v) => s + Math.exp(v - top), 0);
+          logs.forEach((v, k) => (posterior[i * parts.length + k] = Math.exp(v - top) / sum));
+          total += top + Math.log(sum);
+        }
+        values.push(total / count);
+      }
+
+      // Weights, means, covariances about the new means (M step).
+      function maximize() {
+        parts = parts.map((_, k) => {
+          const share = (i) => posterior[i * parts.length + k];
+          const sum = (f) => {
+            let s = 0;
+            for (let i = 0; i < count; i++) s += share(i) * f(points[2 * i], points[2 * i + 1]);
+            return s;
+          };
+          const n = sum(() => 1);
+          const mean = [sum((x) => x) / n, sum((_, y) => y) / n];
+          const moment = (f) => sum((x, y) => f(x - mean[0], y - mean[1])) / n;
+          return { weight: n / count, mean, cov: [moment((x) => x * x), moment((x, y) => x * y), moment((_, y) => y * y)] };
+        });
+      }
+
+      function choose(index) {
+        which = index % starts.length;
+        parts = starts[which].map((mean) => ({ weight: 1 / starts[which].length, mean, cov: [variance, 0, variance] }));
+        values = [];
+        expect();
+        draw();
+      }
+
+      function once() {
+        maximize();
+        expect();
+        draw();
+      }
+
+      function draw() {
+        const likely = Array.from({ length: count }, (_, i) => {
+          const row = posterior.subarray(i * parts.length, (i + 1) * parts.length);
+          return row.indexOf(Math.max(...row));
+        });
+        const toPixel = scatter(heaps, points, likely, extent, 0, false);
+        const g = heaps.getContext("2d");
+        parts.forEach(({ mean, cov: [a, b, c] }, k) => {
+          const l = [Math.sqrt(a), b / Math.sqrt(a), Math.sqrt(c - (b * b) / a)];
+          g.strokeStyle = COLOURS[k];
+          g.lineWidth = 6;
+          g.beginPath();
+          for (let t = 0; t <= 64; t++) {
+            const [u, v] = [2 * Math.cos((t * Math.PI) / 32), 2 * Math.sin((t * Math.PI) / 32)];
+            g.lineTo(toPixel(mean[0] + l[0] * u, 0), toPixel(mean[1] + l[1] * u + l[2] * v, 1));
+          }
+          g.stroke();
+        });
+        const h = curve.getContext("2d");
+        h.clearRect(0, 0, 640, 640);
+        h.strokeStyle = h.fillStyle = ink();
+        h.font = "26px sans-serif";
+        h.lineWidth = 2;
+        h.strokeRect(80, 20, 540, 540);
+        const [low, high] = [Math.min(...values.slice(0, 2)), Math.max(...values)];
+        const place = (v) => 540 - (500 * (v - low)) / (high - low || 1);
+        h.fillText(high.toFixed(2), 4, place(high) + 9);
+        if (high > low) h.fillText(low.toFixed(2), 4, place(low) + 9);
+        h.textAlign = "center";
+        h.fillText("steps, nats per datum", 350, 605);
+        h.textAlign = "left";
+        h.strokeStyle = h.fillStyle = COLOURS[0];
+        h.lineWidth = 5;
+        h.beginPath();
+        values.forEach((v, i) => h.lineTo(100 + (500 * i) / Math.max(20, values.length - 1), place(v)));
+        h.stroke();
+        values.forEach((v, i) => h.fillRect(96 + (500 * i) / Math.max(20, values.length - 1), place(v) - 4, 8, 8));
+        text.textContent = `start ${which + 1} of ${starts.length}, step ${values.length - 1}: ${values.at(-1).toFixed(3)} nats`;
+      }
+
+      function stop() {
+        clearInterval(timer);
+        timer = 0;
+        play.textContent = "Play";
+      }
+
+      play.addEventListener("click", () => {
+        if (timer) return stop();
+        play.textContent = "Pause";
+        once();
+        timer = setInterval(() => {
+          once();
+          if (values.length > 100 || values.at(-1) - values.at(-2) < 1e-6) stop();
+        }, 400);
+      });
+      step.addEventListener("click", () => {
+        stop();
+        once();
+      });
+      other.addEventListener("click", () => {
+        stop();
+        choose(which + 1);
+      });
+      onThemeChange(draw);
+      choose(0);
+      litgen.widgets["em-steps"] = { choose, once, state: () => ({ parts, values }) };
+      return [
+        element("div", { class: "litgen-panes" }, heaps, curve),
+        element("div", { class: "litgen-controls" }, step, play, other, text),
       ];
     },
 

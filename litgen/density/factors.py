@@ -1,13 +1,13 @@
 """Mixtures of factor analysers: covariances of many dimensions with few parameters.
 
-    z ~ weights,   h ~ N(0, I),   x | z = c, h ~ N(means[c] + loadings[c] h, diag(variances[c]))
+    z ~ weights,   y ~ N(0, I),   x | z = c, y ~ N(means[c] + loadings[c] y, diag(variances[c]))
 
 Chapter: book/density/mixture.md.  Proof: tests/density/test_factors.py.
 References: Ghahramani & Hinton, "The EM algorithm for mixtures of factor analyzers" (1996);
 Richardson & Weiss, "On GANs and GMMs" (2018).
 
-Notation: mu is ``means``, W ``loadings``, psi ``variances``; the covariance of component c is
-W_c W_c^T + diag(psi_c). Everything is in nats.
+Notation: mu is ``means``, W ``loadings``, v ``variances``; the covariance of component c is
+W_c W_c^T + diag(v_c). Everything is in nats.
 """
 
 from collections.abc import Iterator
@@ -66,8 +66,9 @@ class Factors:
 def projections(
     model: Factors,
 ) -> tuple[Float[Tensor, "components factors dims"], Float[Tensor, "components factors factors"]]:
-    """Return A = L^-1 W^T diag(1 / psi) of each component, and L, where L L^T is the precision
-    of h given x. Implements eq:mixture-factors-precision.
+    """Return A = L^-1 W^T diag(1 / v) of each component, and L. Implements eq:mixture-factors-precision.
+
+    L L^T is the precision of y given x.
     """
     scaled = model.loadings / model.variances[:, :, None]
     eye = torch.eye(scaled.shape[2], dtype=scaled.dtype, device=scaled.device)
@@ -108,9 +109,9 @@ def refit(
     ``share`` sums to 1. The data's covariance S is never formed, only S times a thin matrix.
     """
     weighted = share[:, None] * centred
-    h = torch.linalg.solve_triangular(factor.T, (centred @ to_u.T).T, upper=True)  # E[h | x]
-    crossed = (h @ weighted).T  # E[(x - mean) h^T]
-    squared = torch.cholesky_inverse(factor) + share * h @ h.T  # E[h h^T]
+    y = torch.linalg.solve_triangular(factor.T, (centred @ to_u.T).T, upper=True)  # E[y | x]
+    crossed = (y @ weighted).T  # E[(x - mean) y^T]
+    squared = torch.cholesky_inverse(factor) + share * y @ y.T  # E[y y^T]
     loadings = torch.linalg.solve(squared, crossed.T).T
     return loadings, (weighted * centred).sum(dim=0) - (loadings * crossed).sum(dim=1)
 
@@ -134,15 +135,15 @@ def maximize(
     for c, parts in enumerate(zip(means, shares, *projections(model), strict=True)):
         mean, share, to_u, factor = parts
         own = share > eps**2  # rounding loses the others
-        W, psi = refit(x[own] - mean, share[own], to_u, factor)
-        psi = psi.clamp(min=floor)
-        if not psi.min() > least:
+        W, v = refit(x[own] - mean, share[own], to_u, factor)
+        v = v.clamp(min=floor)
+        if not v.min() > least:
             raise ValueError(
                 f"component {c} has collapsed: a coordinate has no noise left, and the "
                 "likelihood no bound. Give a floor, or fewer components"
             )
         loadings.append(W)
-        variances.append(psi)
+        variances.append(v)
     return Factors(weights, means, torch.stack(loadings), torch.stack(variances))
 
 
@@ -187,5 +188,5 @@ def sample(
     plain = mixture.Mixture(model.weights, model.means, model.variances)
     x, z = mixture.sample(plain, count, generator)
     shape = count, model.loadings.shape[2], 1
-    h = torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
-    return x + (model.loadings[z] @ h).squeeze(2), z
+    y = torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
+    return x + (model.loadings[z] @ y).squeeze(2), z

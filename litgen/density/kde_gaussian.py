@@ -33,7 +33,7 @@ def expected_log_density(
     return gaussian.log_prob(x, x.new_zeros(x.shape[1]), log_var)
 
 
-def relative_error_at_origin(count: float, bandwidth: float, dims: int) -> float:
+def relative_error_at_origin(count: int, bandwidth: float, dims: int) -> float:
     """Return E (p_hat(0) - p(0))^2 / p(0)^2. Implements eq:kde-origin-error."""
     squared = bandwidth**2
     mean: float = (1 + squared) ** (-dims / 2)
@@ -41,7 +41,7 @@ def relative_error_at_origin(count: float, bandwidth: float, dims: int) -> float
     return (mean - 1) ** 2 + (second - mean**2) / count
 
 
-def mean_integrated_squared_error(count: float, bandwidth: float, dims: int) -> float:
+def mean_integrated_squared_error(count: int, bandwidth: float, dims: int) -> float:
     """Return E of the integral of (p_hat - p)^2. Implements eq:kde-gaussian-mise."""
     squared = bandwidth**2
     bumps: float = (4 * math.pi * squared) ** (-dims / 2) / count

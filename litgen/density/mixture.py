@@ -223,6 +223,8 @@ def em(
 ) -> Iterator[tuple[Mixture, Float[Tensor, ""]]]:
     """Yield after every step the mixture and its mean log-likelihood, which never falls.
 
+    Implements eq:mixture-monotone.
+
     Raises:
         ValueError: data that are not finite, or a component that collapses while floor is 0.
     """

@@ -1,8 +1,7 @@
 """Principal components: the orthogonal directions along which data vary most.
 
 Chapter: book/density/ppca.md.  Proof: tests/density/test_pca.py.
-References: Turk & Pentland, "Eigenfaces for recognition" (1991); Jolliffe, "Principal component
-    analysis" (2002).
+Reference: Turk & Pentland, "Eigenfaces for recognition" (1991).
 
 Notation: mu is ``mean``, the columns of U are ``directions``, the eigenvalues lambda are
 ``variances``.

@@ -15,6 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from litgen import plotting, runs
+from litgen.density import ppca
+from litgen.recipes import density_protocol
 from litgen.recipes.vae import plane
 from tests.browser.visits import CHAPTER, SETTLE, missing, show_theme
 
@@ -296,3 +298,93 @@ def test_snapshots_follow_the_keys(snapshots: Any) -> None:
     assert (picture(canvas) != seen).any()
     page.keyboard.press("End")
     assert slider.input_value() == slider.get_attribute("max")
+
+
+# one slider a coordinate ------------------------------------------------------------------------
+
+FACES = "book/density/ppca.html"
+DECODE = "codes => codes.map((z) => [...litgen.widgets['code-sliders'].compute(z)])"
+
+
+@pytest.fixture
+def sliders(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the faces' eight sliders on a page of its own."""
+    return started(open_page(FACES, formulas=False), "code-sliders")
+
+
+@pytest.fixture
+def decoded() -> Callable[[Tensor], Tensor]:
+    """Return the decoder that the chapter shows, fitted anew."""
+    train, _ = density_protocol.grey_faces()
+    return ppca.fit(train.double(), 8).decode
+
+
+def test_code_sliders_compute_what_pytorch_computes(
+    real_data: None, sliders: Any, decoded: Callable[[Tensor], Tensor]
+) -> None:
+    """Every pixel of 20 random codes; directions may be turned round, so up to their signs."""
+    codes = torch.randn(20, 8, generator=torch.Generator().manual_seed(0)).double()
+    basis = torch.cat([torch.zeros(1, 8), torch.eye(8)]).double()
+    mean, *steps = torch.tensor(sliders.page.evaluate(DECODE, basis.tolist())).double()
+    weight = torch.stack(steps, dim=1) - mean[:, None]
+    known = decoded(basis)
+    signs = (weight * (known[1:] - known[0]).T).sum(dim=0).sign()
+    assert signs.abs().sum() == 8
+    computed = torch.tensor(sliders.page.evaluate(DECODE, codes.tolist())).double()
+    expected = decoded(codes * signs)
+    assert expected.std(dim=0).min() > 0.01
+    torch.testing.assert_close(computed, expected, atol=5e-3, rtol=0)
+
+
+def test_code_sliders_show_the_decoded_face(sliders: Any) -> None:
+    """A slider moves its own coordinate; the picture is what the network computes, clamped."""
+    canvas, text = sliders.locator("canvas"), sliders.locator("output")
+    names = [f"z{n}" for n in "₁₂₃₄₅₆₇₈"]
+    assert sliders.get_by_role("slider").count() == len(names)
+    assert text.inner_text() == "|z| = 0.00"
+    seen = [picture(canvas)]
+    for i, name in enumerate(names):
+        sliders.get_by_role("slider", name=name).fill("2.5")
+        code = [2.5] * (i + 1) + [0.0] * (7 - i)
+        assert text.inner_text() == f"|z| = {2.5 * (i + 1) ** 0.5:.2f}"
+        grey = 255 * np.array(sliders.page.evaluate(DECODE, [code])[0]).reshape(25, 25)
+        seen.append(picture(canvas))
+        assert np.abs(seen[-1][..., :3] - grey.clip(0, 255)[..., None]).max() <= 1
+        assert (seen[-1][..., 3] == 255).all()
+        assert (seen[-1] != seen[-2]).any()
+    sliders.get_by_role("button", name="Mean").click()
+    assert (picture(canvas) == seen[0]).all()
+    assert text.inner_text() == "|z| = 0.00"
+
+
+def test_code_sliders_draw_codes_from_the_prior(sliders: Any) -> None:
+    """200 random codes: mean 0 and variance 1 in every coordinate, within five errors."""
+    button, inputs = sliders.get_by_role("button", name="Draw a code"), sliders.locator("input")
+    button.click()
+    first = picture(sliders.locator("canvas"))
+    button.click()
+    assert (picture(sliders.locator("canvas")) != first).any()
+    draw = """(figure) => Array.from({ length: 200 }, () => {
+      figure.querySelectorAll("button")[1].click();
+      return [...figure.querySelectorAll("input")].map((slider) => +slider.value);
+    })"""
+    codes = np.array(sliders.evaluate(draw))
+    assert codes.shape == (200, inputs.count())
+    assert np.abs(codes.mean(axis=0)).max() < 5 / 200**0.5
+    assert np.abs(codes.var(axis=0) - 1).max() < 5 * (2 / 200) ** 0.5
+    assert np.abs(np.corrcoef(codes.T) - np.eye(8)).max() < 5 / 200**0.5
+
+
+def test_code_sliders_follow_the_keys_and_have_names(sliders: Any) -> None:
+    """Tab goes from slider to slider and to the buttons; the picture says what it is."""
+    page, text = sliders.page, sliders.locator("output")
+    sliders.locator("input").first.focus()
+    page.keyboard.press("End")
+    assert text.inner_text() == "|z| = 3.00"
+    for _ in range(8):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert text.inner_text() == "|z| = 0.00"
+    assert len(sliders.locator("canvas").get_attribute("aria-label")) > 20
+    assert sliders.locator("img").count() == 0
+    assert len(sliders.locator("figcaption").inner_text()) > 20

@@ -58,7 +58,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         chosen = images[:count]
         groups = torch.arange(count, device=device) * config.folds // count
         bandwidth, log_likelihood = kde.fit_bandwidth(chosen, bandwidth, groups, tolerance=1e-3)
-        curve["images"].append(count)
+        curve["images"].append(float(count))
         curve["bandwidth"].append(bandwidth)
         curve["folds_nll_nats"].append(-log_likelihood)
         curve["loo_nll_nats"].append(-kde.leave_one_out(chosen, bandwidth).log_likelihood)
