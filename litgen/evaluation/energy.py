@@ -15,7 +15,7 @@ __all__ = ["energy_distance", "squared_cdf_gap"]
 def energy_distance(
     x: Float[Tensor, "m dims"], y: Float[Tensor, "n dims"], block: int = 256
 ) -> Float[Tensor, ""]:
-    """Return 2 E|X-Y| - E|X-X'| - E|Y-Y'|, the unbiased estimate. Implements eq:energy-distance.
+    """Return ``2 E|X-Y| - E|X-X'| - E|Y-Y'|``, unbiased. Implements eq:energy-distance.
 
     Zero in the mean when both sets come from one distribution, and then about as often below zero
     as above. It has the unit of the data; scipy's function of this name is its square root.
@@ -43,7 +43,7 @@ def squared_cdf_gap(x: Float[Tensor, " m"], y: Float[Tensor, " n"]) -> Float[Ten
     """Return 2 times the integral of (F - G)^2 for two sets of numbers. Implements eq:energy-cdf.
 
     F and G are the sets' distribution functions, which are steps, so that the integral is a sum.
-    It is the energy distance with each E|X-X'| taken over all pairs, a number with itself too.
+    It is the energy distance with each ``E|X-X'|`` taken over all pairs, a number with itself too.
 
     Raises:
         ValueError: an empty set, or a number that is not finite.
