@@ -54,7 +54,7 @@ BANDS = (
         "A bound on the density",
         "latent variables, summed out in part",
         (
-            Box("Variational autoencoders", "one latent code", "book/vae/"),
+            Box("VAE", "variational autoencoder", "book/vae/"),
             Box("Diffusion", "a ladder of noise", "book/diffusion/"),
         ),
     ),
