@@ -128,6 +128,8 @@ def _sample(options: argparse.Namespace) -> None:
         raise ValueError(f"--out must end in .png or .npy, got {options.out.name!r}")
     run = _run(options)
     images = module.sample(run, options.count, torch.Generator().manual_seed(options.seed))
+    if options.out.suffix == ".png" and images.dim() != 4:
+        raise ValueError(f"{options.recipe} draws no images: let --out end in .npy")
     part = options.out.with_name(f".{options.out.name}.part")
     try:
         _write_images(images, part, options.out.suffix)
