@@ -1,8 +1,8 @@
 """The same training as pair by pair, as a few matrix products: blocks of consecutive centre words.
 
 Chapter: book/words/skipgram.md.  Proof: tests/words/test_blocked.py.
-Reference: Ji, Satish, Li & Dubey, "Parallelizing Word2Vec in Shared and Distributed Memory" (2016),
-    for negatives that several pairs share.
+Reference: Ji, Satish, Li & Dubey, "Parallelizing Word2Vec in Shared and Distributed Memory"
+    (2016), for negatives that several pairs share.
 
 A block of ``size`` consecutive centres meets ``size + 2 window`` consecutive contexts, so their
 inner products are one small matrix, in which the true pairs are a band along the diagonal. All

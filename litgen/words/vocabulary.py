@@ -1,4 +1,4 @@
-"""From text to numbered words: counts, which words to keep, and the noise that negatives come from.
+"""From text to numbered words: counts, which occurrences to keep, where negatives come from.
 
 Chapter: book/words/skipgram.md.  Proof: tests/words/test_vocabulary.py.
 Reference: Mikolov, Sutskever, Chen, Corrado & Dean, "Distributed Representations of Words and
