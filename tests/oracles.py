@@ -138,3 +138,23 @@ def group_norm(image: Tensor, groups: int, weight: Tensor, bias: Tensor) -> Tens
         variance = ((part - part.mean()) ** 2).mean()
         result[group * size : (group + 1) * size] = (part - part.mean()) / (variance + 1e-5).sqrt()
     return result * weight[:, None, None] + bias[:, None, None]
+
+
+def negative_sampling_loss(
+    centre: list[float], context: list[float], negatives: list[list[float]]
+) -> float:
+    """Return skip-gram's loss of one pair, number by number."""
+
+    def log_logistic(x: float) -> float:
+        return -math.log1p(math.exp(-x))
+
+    def product(a: list[float], b: list[float]) -> float:
+        total = 0.0
+        for p, q in zip(a, b, strict=True):
+            total += p * q
+        return total
+
+    total = -log_logistic(product(context, centre))
+    for negative in negatives:
+        total -= log_logistic(-product(negative, centre))
+    return total

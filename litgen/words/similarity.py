@@ -78,7 +78,9 @@ def neighbours(
 def analogy(
     unit: Float[Tensor, "words dims"], questions: Int[Tensor, "questions 3"]
 ) -> Int[Tensor, " questions"]:
-    """Answer "a is to b as c is to ?" by the word nearest to b - a + c. Implements eq:sgns-analogy.
+    """Answer "a is to b as c is to ?" by the word nearest to b - a + c.
+
+    Implements eq:sgns-analogy.
 
     Args:
         unit: vectors of length one.
@@ -105,11 +107,12 @@ def analogies(
     """
     limit = most_frequent or len(vocabulary)
     places = [[vocabulary.places.get(word, limit) for word in q] for q in questions]
-    known = torch.tensor([row for row in places if max(row) < limit]).view(-1, 4)
+    asked = [row for row in places if max(row) < limit]
+    known = torch.tensor(asked, dtype=torch.int64).view(-1, 4)
     unit = normalized(vectors[:limit])
     right = sum(int((analogy(unit, part[:, :3]) == part[:, 3]).sum()) for part in known.split(512))
-    asked = len(known)
-    return Analogies(right / asked if asked else float("nan"), asked, len(places) - asked)
+    accuracy = right / len(asked) if asked else float("nan")
+    return Analogies(accuracy, len(asked), len(places) - len(asked))
 
 
 def judge(
@@ -142,14 +145,14 @@ def spearman(a: Float[Tensor, " count"], b: Float[Tensor, " count"]) -> float:
     Not a number where all values of a list are equal.
     """
     first, second = (ranks(v) - ranks(v).mean() for v in (a, b))
-    return ((first @ second) / (first.norm() * second.norm())).item()
+    return float((first @ second) / (first.norm() * second.norm()))
 
 
 def ranks(values: Float[Tensor, " count"]) -> Float[Tensor, " count"]:
     """Return each value's rank, 1 for the smallest; equal values share the mean of their ranks."""
     _, group, sizes = torch.unique(values, return_inverse=True, return_counts=True)
-    last = sizes.cumsum(0).double()
-    return (last - (sizes - 1) / 2)[group]
+    middle: Tensor = sizes.cumsum(0).double() - (sizes - 1) / 2
+    return middle[group]
 
 
 def save_text(path: Path, vectors: Float[Tensor, "words dims"], vocabulary: Vocabulary) -> None:
@@ -174,7 +177,7 @@ def load_text(path: Path) -> tuple[tuple[str, ...], Float[Tensor, "words dims"]]
     Raises:
         ValueError: the first line is not two sizes, or the rest does not fit it.
     """
-    first, *rest = path.read_text("utf-8").splitlines()
+    first, *rest = path.read_text("utf-8").splitlines() or [""]
     sizes = first.split()
     if len(sizes) != 2 or not all(size.isdigit() for size in sizes):
         raise ValueError(f"{path.name}: the first line is not 'words dims': {first[:40]!r}")

@@ -162,7 +162,7 @@ def ratio_to_frequency(counts: Int[Tensor, " words"], threshold: float) -> Float
     """Return t / f(w) in double precision."""
     if not threshold > 0 or math.isinf(threshold):
         raise ValueError(f"the threshold is {threshold}, not a positive number")
-    return threshold * counts.sum() / counts.double()
+    return threshold * counts.sum().double() / counts.double()
 
 
 def subsample(corpus: Corpus, keep: Float[Tensor, " words"], generator: torch.Generator) -> Corpus:
