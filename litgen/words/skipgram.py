@@ -99,7 +99,7 @@ def loss(
 ) -> Float[Tensor, "*batch"]:
     """Return -log s(u_o.v_c) - sum_i log s(-u_i.v_c) in nats, to be lowered.
 
-    Implements eq:sgns-loss.
+    Implements eq:sgns-loss. It is `nce_loss` of a score that contains the noise, eq:sgns-from-nce.
 
     Raises:
         ValueError: there are no negatives.
@@ -135,7 +135,10 @@ def gradient(
 def count_pairs(
     tokens: Int[Tensor, " length"], words: int, window: int
 ) -> Float[Tensor, "words words"]:
-    """Count how often word o stands within ``window`` places of word c, as #(c, o).
+    """Count how often word o is a context of word c when every centre draws a reach 1..window.
+
+    Returns the expected count #(c, o): a pair ``distance`` apart counts as the chance that the
+    reach covers it, eq:sgns-window. A text shorter than the window is no error.
 
     Raises:
         ValueError: an empty text, or a window that is not positive.
@@ -145,9 +148,10 @@ def count_pairs(
     if window < 1:
         raise ValueError(f"the window is {window}, it must be at least 1")
     found = torch.zeros(words * words, dtype=torch.float64)
-    for offset in range(1, min(window, len(tokens) - 1) + 1):
-        pair = tokens[:-offset] * words + tokens[offset:]
-        found += torch.bincount(pair, minlength=words * words)
+    for distance in range(1, min(window, len(tokens) - 1) + 1):
+        pair = tokens[:-distance] * words + tokens[distance:]
+        seen = torch.bincount(pair, minlength=words * words)
+        found += seen * ((window - distance + 1) / window)
     one_way = found.view(words, words)
     return one_way + one_way.T
 

@@ -168,12 +168,13 @@ TEXT = torch.tensor([0, 1, 2, 0, 1, 0, 0, 2, 3, 1, 4, 0, 3, 3, 1, 2, 4, 0, 4, 2,
 
 @pytest.mark.parametrize("window", [1, 2, 3, 30])
 def test_pairs_are_counted_by_a_double_loop(window: int) -> None:
-    """Also with a window longer than the text, where every other place is a context."""
+    """eq:sgns-window: over all reaches, also with a window longer than the text."""
     expected = torch.zeros(6, 6, dtype=torch.float64)
     for i, c in enumerate(TEXT.tolist()):
         for j, o in enumerate(TEXT.tolist()):
-            if i != j and abs(i - j) <= window:
-                expected[c, o] += 1
+            for reach in range(1, window + 1):
+                if i != j and abs(i - j) <= reach:
+                    expected[c, o] += 1 / window
     torch.testing.assert_close(skipgram.count_pairs(TEXT, 6, window), expected)
 
 
