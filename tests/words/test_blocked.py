@@ -15,7 +15,7 @@ from litgen.words.vocabulary import Corpus
 
 Draw = Callable[..., Tensor]
 WORDS, DIMS = 12, 4
-SMALL = Settings(window=2, negatives=3, size=4, shared=5, blocks=2)
+SMALL = Settings(window=2, negatives=3, size=4, together=1, shared=5, blocks=2)
 UNIFORM = torch.full((WORDS,), 1 / WORDS, dtype=torch.float64)
 
 
@@ -42,9 +42,10 @@ def pairs_of(batch: Blocks) -> list[tuple[int, int, int]]:
 def pairwise_loss(v: Tensor, u: Tensor, batch: Blocks, k: int) -> Tensor:
     """Return the loss of a batch, one pair and one negative after the other."""
     total = torch.zeros((), dtype=torch.float64)
+    together = len(batch.left) // len(batch.negatives)
     for block, centre, context in pairs_of(batch):
         total = total - F.logsigmoid(v[centre] @ u[context])
-        for negative in batch.negatives[block].tolist():
+        for negative in batch.negatives[block // together].tolist():
             share = k / batch.negatives.shape[1]
             total = total - share * F.logsigmoid(-v[centre] @ u[negative])
     return total
@@ -149,7 +150,7 @@ def test_the_band_is_drawn_place_by_place(generator: torch.Generator) -> None:
     """Row i, column j: place j - window, seen from place i, unless it is i itself."""
     left = torch.randint(4, (3, 6), generator=generator)
     right = torch.randint(4, (3, 6), generator=generator)
-    band = blocked.band_of(left, right, window=3)
+    band = blocked.band_of(left, right, blocked.sides_of(3, 6))
     assert band.shape == (3, 6, 12)
     for b, i, j in itertools.product(range(3), range(6), range(12)):
         offset = j - 3 - i
@@ -190,7 +191,7 @@ def test_training_steps_along_a_line(
 ) -> None:
     """The rate falls from the first to the last over all epochs; the work done reaches 1."""
     rates: list[float] = []
-    monkeypatch.setattr(blocked, "step", lambda v, u, batch, k, rate: rates.append(rate))
+    monkeypatch.setattr(blocked, "step", lambda v, u, batch, k, rate, _: rates.append(rate))
     v = torch.zeros(WORDS, DIMS)
     settings = SMALL._replace(learning_rate=0.5, last_learning_rate=0.1)
     keep = torch.ones(WORDS)
@@ -204,10 +205,10 @@ def test_training_subsamples_anew_in_every_epoch(
 ) -> None:
     """Words that are never kept never take part; the others come and go."""
     seen: list[Tensor] = []
-    monkeypatch.setattr(blocked, "step", lambda v, u, batch, k, rate: seen.append(batch.tokens))
+    monkeypatch.setattr(blocked, "step", lambda v, u, batch, k, rate, _: seen.append(batch.tokens))
     keep = torch.full((WORDS,), 0.5)
     keep[3] = 0.0
-    settings = SMALL._replace(blocks=100)
+    settings = SMALL._replace(blocks=100, together=4)
     v = torch.zeros(WORDS, DIMS)
     for _ in blocked.epochs(v, v, corpus_of(300), keep, UNIFORM, settings, 2, generator):
         pass

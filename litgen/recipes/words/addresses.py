@@ -56,7 +56,8 @@ class Config:
         epochs: passes over the text.
         learning_rate: of the first step; it falls along a line to a 250th.
         size: centres in a block.
-        shared: negatives that a block draws.
+        together: blocks that share their negatives.
+        shared: negatives that they draw.
         blocks: in one step.
     """
 
@@ -68,8 +69,9 @@ class Config:
     negatives: int = 5
     epochs: int = 5
     learning_rate: float = 0.025
-    size: int = 32
-    shared: int = 32
+    size: int = 16
+    together: int = 4
+    shared: int = 16
     blocks: int = 32
 
 
@@ -141,6 +143,7 @@ def settings_of(config: Config) -> blocked.Settings:
         window=config.window,
         negatives=config.negatives,
         size=config.size,
+        together=config.together,
         shared=config.shared,
         blocks=config.blocks,
         learning_rate=config.learning_rate,
