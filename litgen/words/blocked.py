@@ -27,14 +27,18 @@ __all__ = [
     "Room",
     "Rows",
     "Settings",
-    "band_of",
+    "band_table",
     "blocks_of",
+    "cut",
     "epochs",
     "reaches",
     "room_for",
-    "sides_of",
     "step",
 ]
+
+
+AHEAD = 64
+"""Steps that are prepared at once."""
 
 
 class Settings(NamedTuple):
@@ -63,12 +67,19 @@ class Settings(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Some blocks of a text, ready for a step."""
+    """Some blocks of a text, ready for a step, by `cut`.
+
+    The first four say what there is, the others where a step finds it.
+    """
 
     tokens: Int[Tensor, " positions"]  # blocks * size centres, and window more at both ends
     left: Int[Tensor, "blocks size"]  # contexts before each centre
     right: Int[Tensor, "blocks size"]  # contexts after it
     negatives: Int[Tensor, "groups shared"]  # the first blocks share the first row, and so on
+    middle: Int[Tensor, " centres"]  # tokens without both ends
+    around: Int[Tensor, " rows"]  # the contexts, block by block, then the negatives
+    seen: Int[Tensor, " centres"]  # each centre's row in the band table
+    pairs: Int[Tensor, "groups members 1"]  # how many contexts each centre has
 
 
 class Rows(NamedTuple):
@@ -88,7 +99,8 @@ class Room(NamedTuple):
     by_contexts: Rows
     pull: Float[Tensor, "blocks size span"]
     push: Float[Tensor, "groups members shared"]
-    sides: Float[Tensor, "2 reaches size span"]
+    band: Float[Tensor, "blocks size span"]
+    table: Float[Tensor, "rows span"]
 
 
 def reaches(
@@ -105,8 +117,10 @@ def reaches(
     length = len(documents)
     place = torch.arange(length, device=documents.device)
     reach = torch.randint(1, window + 1, (length,), generator=generator, device=documents.device)
-    before = place - torch.searchsorted(documents, documents)
-    after = torch.searchsorted(documents, documents, right=True) - 1 - place
+    _, lengths = torch.unique_consecutive(documents, return_counts=True)
+    ends = lengths.cumsum(0)
+    before = place - (ends - lengths).repeat_interleave(lengths)
+    after = ends.repeat_interleave(lengths) - 1 - place
     return torch.minimum(reach, before), torch.minimum(reach, after)
 
 
@@ -123,36 +137,50 @@ def blocks_of(
     left, right = pad(left, (0, fill)), pad(right, (0, fill))
     steps = len(left) // (blocks * size)
     negatives = draw(noise, steps * groups * settings.shared, generator)
-    yield from map(
-        Blocks,
+    parts = (
         tokens.unfold(0, blocks * size + 2 * window, blocks * size),
         left.view(steps, blocks, size),
         right.view(steps, blocks, size),
         negatives.view(steps, groups, settings.shared),
     )
+    for some in zip(*(part.split(AHEAD) for part in parts), strict=True):
+        yield from map(Blocks, *cut(*some))
 
 
-def sides_of(window: int, size: int) -> Float[Tensor, "2 reaches size span"]:
-    """Mark with 1, for reaches 0..window to the left and to the right, which of a block's
-    size + 2 window contexts each of its centres sees."""
+def cut(
+    tokens: Int[Tensor, "steps positions"],
+    left: Int[Tensor, "steps blocks size"],
+    right: Int[Tensor, "steps blocks size"],
+    negatives: Int[Tensor, "steps groups shared"],
+) -> Blocks:
+    """Find for many steps at once what each of them needs: `Blocks` with one more dimension."""
+    steps, count, size = left.shape
+    window = (tokens.shape[1] - count * size) // 2
+    near = tokens.unfold(1, size + 2 * window, size).reshape(steps, -1)
+    place = torch.arange(size, device=left.device)
+    return Blocks(
+        tokens,
+        left,
+        right,
+        negatives,
+        middle=tokens[:, window : window + count * size],
+        around=torch.cat((near, negatives.reshape(steps, -1)), dim=1),
+        seen=((left * (window + 1) + right) * size + place).view(steps, -1),
+        pairs=(left + right).view(steps, negatives.shape[1], -1, 1),
+    )
+
+
+def band_table(window: int, size: int) -> Float[Tensor, "rows span"]:
+    """Mark with 1 which of its block's size + 2 window contexts a centre is paired with.
+
+    There is a row for each reach to the left, 0..window, to the right and place in the block, in
+    that order, so that a step finds its band by looking rows up.
+    """
     offset = torch.arange(size + 2 * window) - window - torch.arange(size)[:, None]
     reach = torch.arange(window + 1)[:, None, None]
     left, right = (offset < 0) & (-offset <= reach), (offset > 0) & (offset <= reach)
-    return torch.stack((left, right)).to(torch.get_default_dtype())
-
-
-def band_of(
-    left: Int[Tensor, "blocks size"],
-    right: Int[Tensor, "blocks size"],
-    sides: Float[Tensor, "2 reaches size span"],
-) -> Float[Tensor, "blocks size span"]:
-    """Mark with 1 which of a block's contexts each centre is paired with: looked up row by row."""
-    _, reaches, size, span = sides.shape
-    rows = sides.view(-1, span)
-    place = torch.arange(size, device=left.device)
-    before = rows.index_select(0, (left * size + place).view(-1))
-    after = rows.index_select(0, ((right + reaches) * size + place).view(-1))
-    return before.add_(after).view(-1, size, span)
+    band = left[:, None] | right
+    return band.view(-1, size + 2 * window).to(torch.get_default_dtype())
 
 
 def room_for(batch: Blocks, like: Float[Tensor, "words dims"]) -> Room:
@@ -172,8 +200,9 @@ def room_for(batch: Blocks, like: Float[Tensor, "words dims"]) -> Room:
 
     pull = like.new_empty(count, size, span)
     push = like.new_empty(groups, middle // groups, shared)
-    sides = sides_of((span - size) // 2, size).to(like)
-    return Room(centres(), contexts(), centres(), contexts(), pull, push, sides)
+    table = band_table((span - size) // 2, size).to(like)
+    rows = centres(), contexts(), centres(), contexts()
+    return Room(*rows, pull, push, torch.empty_like(pull), table)
 
 
 def step(
@@ -196,27 +225,22 @@ def step(
         learning_rate: times the gradient is the step.
         room: of batches of this shape; made anew unless given.
     """
-    v, u, by_v, by_u, pull, push, sides = room or room_for(batch, centres)
-    window, span = sides.shape[1] - 1, sides.shape[3]
-    middle = batch.tokens[window:-window]
-    near = batch.tokens.unfold(0, span, span - 2 * window)
-    around = torch.cat((near.reshape(-1), batch.negatives.view(-1)))
-    torch.index_select(centres, 0, middle, out=v.flat)
-    torch.index_select(contexts, 0, around, out=u.flat)
+    v, u, by_v, by_u, pull, push, band, table = room or room_for(batch, centres)
+    torch.index_select(centres, 0, batch.middle, out=v.flat)
+    torch.index_select(contexts, 0, batch.around, out=u.flat)
+    torch.index_select(table, 0, batch.seen, out=band.view(-1, table.shape[1]))
 
-    band = band_of(batch.left, batch.right, sides)
-    pairs = (batch.left + batch.right).view(*push.shape[:2], 1)
     torch.bmm(v.blocks, u.blocks.mT, out=pull).neg_().sigmoid_()  # 1 - s(u.v) for true pairs
     torch.bmm(v.groups, u.groups.mT, out=push).sigmoid_()
     pull.mul_(band.mul_(learning_rate))
-    push.mul_(pairs * (-learning_rate * k / push.shape[2]))
+    push.mul_(batch.pairs * (-learning_rate * k / push.shape[2]))
 
     torch.bmm(pull, u.blocks, out=by_v.blocks)
     by_v.groups.baddbmm_(push, u.groups)
     torch.bmm(pull.mT, v.blocks, out=by_u.blocks)
     torch.bmm(push.mT, v.groups, out=by_u.groups)
-    centres.index_add_(0, middle, by_v.flat)
-    contexts.index_add_(0, around, by_u.flat)
+    centres.index_add_(0, batch.middle, by_v.flat)
+    contexts.index_add_(0, batch.around, by_u.flat)
 
 
 def epochs(

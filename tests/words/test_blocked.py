@@ -26,6 +26,11 @@ def corpus_of(*lengths: int, words: int = WORDS) -> Corpus:
     return Corpus(tokens, documents)
 
 
+def made(*parts: Tensor) -> Blocks:
+    """Return the blocks of one step from tokens, left, right and negatives."""
+    return Blocks(*(part[0] for part in blocked.cut(*(part[None] for part in parts))))
+
+
 def pairs_of(batch: Blocks) -> list[tuple[int, int, int]]:
     """Return (block, centre word, context word) of every true pair, by loops."""
     size = batch.left.shape[1]
@@ -75,7 +80,7 @@ def test_one_negative_a_pair_is_the_plain_loss(normal: Draw) -> None:
     from litgen.words import skipgram
 
     v, u = normal(WORDS, DIMS), normal(WORDS, DIMS)
-    batch = Blocks(
+    batch = made(
         torch.tensor([7, 2, 3]), torch.tensor([[0]]), torch.tensor([[1]]), torch.tensor([[9, 4]])
     )
     by = skipgram.gradient(v[2], u[3], u[[9, 4]])
@@ -98,14 +103,14 @@ def test_shared_negatives_have_the_right_mean(normal: Draw) -> None:
     mean_v, mean_u = torch.zeros_like(v), torch.zeros_like(u)
     for drawn in itertools.product(range(words), repeat=2):
         now_v, now_u = v.clone(), u.clone()
-        batch = Blocks(tokens, left, right, torch.tensor([drawn, drawn]))
+        batch = made(tokens, left, right, torch.tensor([drawn, drawn]))
         blocked.step(now_v, now_u, batch, k, learning_rate=0.1)
         chance = noise[list(drawn)].prod()
         mean_v += chance * (v - now_v) / 0.1
         mean_u += chance * (u - now_u) / 0.1
     leaves = v.clone().requires_grad_(), u.clone().requires_grad_()
     total = torch.zeros((), dtype=torch.float64)
-    for _, centre, context in pairs_of(Blocks(tokens, left, right, torch.zeros(2, 2).long())):
+    for _, centre, context in pairs_of(made(tokens, left, right, torch.zeros(2, 2).long())):
         total = total - F.logsigmoid(leaves[0][centre] @ leaves[1][context])
         total = total - k * (noise * F.logsigmoid(-leaves[1] @ leaves[0][centre])).sum()
     by_v, by_u = torch.autograd.grad(total, leaves)
@@ -150,8 +155,8 @@ def test_the_band_is_drawn_place_by_place(generator: torch.Generator) -> None:
     """Row i, column j: place j - window, seen from place i, unless it is i itself."""
     left = torch.randint(4, (3, 6), generator=generator)
     right = torch.randint(4, (3, 6), generator=generator)
-    band = blocked.band_of(left, right, blocked.sides_of(3, 6))
-    assert band.shape == (3, 6, 12)
+    batch = made(torch.zeros(24).long(), left, right, torch.zeros(1, 1).long())
+    band = blocked.band_table(3, 6)[batch.seen].view(3, 6, 12)
     for b, i, j in itertools.product(range(3), range(6), range(12)):
         offset = j - 3 - i
         assert bool(band[b, i, j]) == (offset != 0 and -left[b, i] <= offset <= right[b, i])
