@@ -1,6 +1,7 @@
 """What people say about pairs of words, and analogies: the usual judges of word vectors.
 
 Proof: tests/data/test_word_similarity.py.
+
 References: Finkelstein et al., "Placing Search in Context: The Concept Revisited" (2002) for
     WordSim-353; Hill, Reichart & Korhonen, "SimLex-999" (2015); Mikolov, Chen, Corrado & Dean,
     "Efficient Estimation of Word Representations in Vector Space" (2013) for the analogies.

@@ -1,6 +1,7 @@
 """The same training as pair by pair, as a few matrix products: blocks of consecutive centre words.
 
 Chapter: book/words/skipgram.md.  Proof: tests/words/test_blocked.py.
+
 Reference: Ji, Satish, Li & Dubey, "Parallelizing Word2Vec in Shared and Distributed Memory"
     (2016), for negatives that several pairs share.
 

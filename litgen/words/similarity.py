@@ -1,6 +1,7 @@
 """What word vectors are asked: neighbours, analogies, agreement with people; and their text file.
 
 Chapter: book/words/skipgram.md.  Proof: tests/words/test_similarity.py.
+
 References: Mikolov, Chen, Corrado & Dean, "Efficient Estimation of Word Representations in Vector
     Space" (2013), for the analogies; Levy & Goldberg, "Linguistic Regularities in Sparse and
     Explicit Word Representations" (2014), for the name 3CosAdd.

@@ -1,6 +1,7 @@
 """Skip-gram with negative sampling: its loss, its gradient by hand, and the optimum of both.
 
 Chapter: book/words/skipgram.md.  Proof: tests/words/test_skipgram.py.
+
 References: Mikolov, Sutskever, Chen, Corrado & Dean, "Distributed Representations of Words and
     Phrases and their Compositionality" (2013); Gutmann & Hyvarinen, "Noise-Contrastive Estimation
     of Unnormalized Statistical Models" (2012); Levy & Goldberg, "Neural Word Embedding as Implicit

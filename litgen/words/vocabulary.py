@@ -1,6 +1,7 @@
 """From text to numbered words: counts, which occurrences to keep, where negatives come from.
 
 Chapter: book/words/skipgram.md.  Proof: tests/words/test_vocabulary.py.
+
 Reference: Mikolov, Sutskever, Chen, Corrado & Dean, "Distributed Representations of Words and
     Phrases and their Compositionality" (2013), sections 2.2 and 2.3.
 

@@ -1,6 +1,7 @@
 """Word vectors from the State of the Union addresses, judged by people's similarity scores.
 
 Chapter: book/words/skipgram.md.  Proof: tests/recipes/test_words.py.
+
 Reference: Mikolov, Sutskever, Chen, Corrado & Dean, "Distributed Representations of Words and
     Phrases and their Compositionality" (2013). The settings are the defaults of the authors'
     program and of gensim.
