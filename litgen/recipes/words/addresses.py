@@ -19,6 +19,7 @@ from tqdm import tqdm
 from litgen.data import sotu, word_similarity
 from litgen.runs import Run
 from litgen.shapes import Float
+from litgen.training import plain_products
 from litgen.words import blocked, similarity, skipgram, vocabulary
 from litgen.words.vocabulary import Corpus, Vocabulary
 
@@ -103,10 +104,11 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     pairs = held_pairs(config, vocab, corpus)
     losses, done = [], 0.0
     vectors = start(config, vocab, seed, device)
-    for now in fit(config, vectors, corpus, seed):
-        if now >= done:
-            losses.append(mean_loss(vectors, pairs))
-            done += 0.02
+    with plain_products(device):
+        for now in fit(config, vectors, corpus, seed):
+            if now >= done:
+                losses.append(mean_loss(vectors, pairs))
+                done += 0.02
     losses.append(mean_loss(vectors, pairs))
     return package(vectors, losses)
 
