@@ -13,6 +13,7 @@ import importlib
 from collections.abc import Sequence
 
 NAMES = {
+    "sgns": "skip-gram with negative sampling: words a second; gensim, word2vec's C",
     "vae-step": "dense VAE: training step, importance-weighted likelihood; usual example, pythae",
 }
 

@@ -188,3 +188,21 @@ def mixture_step(
             apart = x[i] - new_means[c]
             new_covariances[c] += posterior[i, c] * torch.outer(apart, apart) / total
     return posterior, new_weights, new_means, new_covariances
+def negative_sampling_loss(
+    centre: list[float], context: list[float], negatives: list[list[float]]
+) -> float:
+    """Return skip-gram's loss of one pair, number by number."""
+
+    def log_logistic(x: float) -> float:
+        return -math.log1p(math.exp(-x))
+
+    def product(a: list[float], b: list[float]) -> float:
+        total = 0.0
+        for p, q in zip(a, b, strict=True):
+            total += p * q
+        return total
+
+    total = -log_logistic(product(context, centre))
+    for negative in negatives:
+        total -= log_logistic(-product(negative, centre))
+    return total

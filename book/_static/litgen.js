@@ -432,6 +432,94 @@
       element("div", { class: "litgen-controls" }, element("label", {}, "bandwidth", slider), text),
     ];
   }
+  // A map of words: choose one, see its nearest neighbours by cosine, computed from all dimensions.
+  makers["word-map"] = function (payload) {
+    const words = payload.words.split(" ");
+    const { dims } = payload;
+    const points = tinynet.halves(payload.points);
+    const raw = tinynet.bytes(payload.vectors);
+    const unit = words.map((_, i) => {
+      const row = Array.from(raw.subarray(i * dims, (i + 1) * dims), (byte) => byte - 128);
+      const length = Math.hypot(...row);
+      return Float32Array.from(row, (v) => v / length);
+    });
+    const size = 640;
+    const map = element("canvas", { width: size, height: size, tabindex: 0, role: "img", "aria-label": "Map of words; click a dot, or use the arrow keys, to choose a word" });
+    const field = element("input", { type: "search", value: payload.start, autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    const list = element("ol", { class: "neighbours" });
+    const text = element("output", { "aria-live": "polite" });
+    const at = (i, axis) => ((axis ? -points[2 * i + 1] : points[2 * i]) * 0.97 + 1) * size * 0.5;
+    let chosen = Math.max(0, words.indexOf(payload.start));
+
+    function neighbours(i, count = 10) {
+      const cosine = unit.map((row) => row.reduce((sum, v, d) => sum + v * unit[i][d], 0));
+      const order = [...words.keys()].filter((j) => j !== i).sort((a, b) => cosine[b] - cosine[a]);
+      return order.slice(0, count).map((j) => [words[j], cosine[j]]);
+    }
+
+    function dot(g, i, radius) {
+      g.beginPath();
+      g.arc(at(i, 0), at(i, 1), radius, 0, 7);
+      g.fill();
+    }
+
+    function draw() {
+      const g = map.getContext("2d");
+      g.clearRect(0, 0, size, size);
+      g.fillStyle = ink();
+      g.globalAlpha = 0.3;
+      words.forEach((_, i) => dot(g, i, 2.5));
+      g.globalAlpha = 1;
+      g.font = "24px sans-serif";
+      const near = neighbours(chosen);
+      [...near.map(([word]) => words.indexOf(word)).reverse(), chosen].forEach((i) => {
+        g.fillStyle = i === chosen ? COLOURS[1] : COLOURS[0];
+        dot(g, i, i === chosen ? 9 : 6);
+      });
+      g.fillStyle = ink();
+      g.textAlign = at(chosen, 0) > size / 2 ? "right" : "left";
+      g.fillText(words[chosen], at(chosen, 0) + (at(chosen, 0) > size / 2 ? -14 : 14), Math.max(24, at(chosen, 1) - 8));
+      list.replaceChildren(...near.map(([word, cosine]) => {
+        const button = element("button", { type: "button" }, word);
+        button.addEventListener("click", () => choose(words.indexOf(word)));
+        return element("li", {}, button, ` ${cosine.toFixed(2)}`);
+      }));
+    }
+
+    function choose(i) {
+      chosen = i;
+      field.value = words[i];
+      text.textContent = `${words[i]}, word ${i + 1} of ${words.length}`;
+      draw();
+    }
+
+    function look() {
+      const i = words.indexOf(field.value.trim().toLowerCase());
+      if (i >= 0) return choose(i);
+      text.textContent = `${field.value.trim() || "nothing"}: not among these ${words.length} words`;
+    }
+
+    map.addEventListener("pointerdown", (event) => {
+      const box = map.getBoundingClientRect();
+      const [x, y] = [((event.clientX - box.left) / box.width) * size, ((event.clientY - box.top) / box.height) * size];
+      const away = (i) => Math.hypot(at(i, 0) - x, at(i, 1) - y);
+      choose([...words.keys()].reduce((best, i) => (away(i) < away(best) ? i : best)));
+    });
+    map.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      choose((chosen + by + words.length) % words.length);
+    });
+    field.addEventListener("input", look);
+    onThemeChange(draw);
+    choose(chosen);
+    litgen.widgets["word-map"] = { neighbours: (word, count) => neighbours(words.indexOf(word), count), choose: (word) => choose(words.indexOf(word)) };
+    return [
+      element("div", { class: "litgen-panes" }, map, element("div", { class: "litgen-neighbours" }, element("p", {}, "Nearest by cosine:"), list)),
+      element("div", { class: "litgen-controls" }, element("label", {}, "word", field), text),
+    ];
+  };
 
   function start(figure) {
     const still = figure.querySelector("div");

@@ -18,6 +18,8 @@ from litgen import plotting, runs
 from litgen.density import ppca
 from litgen.recipes import density_protocol
 from litgen.recipes.vae import plane
+from litgen.recipes.words import addresses
+from litgen.words import similarity
 from tests.browser.visits import CHAPTER, SETTLE, missing, show_theme
 
 pytestmark = pytest.mark.browser
@@ -388,3 +390,101 @@ def test_code_sliders_follow_the_keys_and_have_names(sliders: Any) -> None:
     assert len(sliders.locator("canvas").get_attribute("aria-label")) > 20
     assert sliders.locator("img").count() == 0
     assert len(sliders.locator("figcaption").inner_text()) > 20
+# word-map ----------------------------------------------------------------------------------------
+
+WORDS = "book/words/skipgram.html"
+NEIGHBOURS = "([word, count]) => litgen.widgets['word-map'].neighbours(word, count)"
+
+
+@pytest.fixture(scope="module")
+def words_page(browser: Any, address: str) -> Any:
+    """Return the chapter of words, shared by the checks that leave it as they found it."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page.goto(address + WORDS)
+    page.evaluate(SETTLE, True)
+    return page
+
+
+@pytest.fixture
+def word_map(words_page: Any) -> Any:
+    """Return the map of words, in the state in which a page opens."""
+    figure = started(words_page, "word-map")
+    words_page.evaluate("litgen.widgets['word-map'].choose('war')")
+    return figure
+
+
+def shown_neighbours(figure: Any) -> list[str]:
+    """Return the words of the list, nearest first."""
+    return [button.inner_text() for button in figure.locator("ol button").all()]
+
+
+def test_word_map_finds_the_neighbours_that_pytorch_finds(word_map: Any, real_data: None) -> None:
+    """For five words, among the two thousand: cosines to what a byte a number can hold."""
+    profile, _ = runs.planned("words/addresses")
+    found = runs.find("words/addresses", profile)
+    if found is None:
+        missing("no fresh run of words/addresses: the site shows an older one")
+    vectors = addresses.restore(found)
+    words = vectors.vocabulary.words[:2_000]
+    unit = similarity.normalized(vectors.centres[:2_000])
+    for word in ("war", "gold", "the", "children", "treaty"):
+        cosine = unit @ unit[words.index(word)]
+        best = cosine.topk(11).indices.tolist()[1:]
+        answer = word_map.page.evaluate(NEIGHBOURS, [word, 10])
+        values = [value for _, value in answer]
+        assert values == sorted(values, reverse=True)
+        expected = [cosine[words.index(other)].item() for other, _ in answer]
+        assert values == pytest.approx(expected, abs=0.01)
+        assert min(expected) > cosine[best[-1]].item() - 0.01
+        assert len({other for other, _ in answer} & {words[i] for i in best}) >= 8
+
+
+def test_word_map_searches(word_map: Any) -> None:
+    """Typing a word chooses it; one that is not there is said, and the list stays."""
+    field, text = word_map.get_by_role("searchbox", name="word"), word_map.locator("output")
+    before = shown_neighbours(word_map)
+    field.fill("Gold ")
+    assert text.inner_text().startswith("gold, word ")
+    after = shown_neighbours(word_map)
+    assert len(after) == 10
+    assert after != before
+    field.fill("zebra")
+    assert text.inner_text() == "zebra: not among these 2000 words"
+    assert shown_neighbours(word_map) == after
+
+
+def test_word_map_follows_mouse_and_keys(word_map: Any) -> None:
+    """A neighbour's button, the arrow keys and a click on the map choose another word."""
+    canvas, text = word_map.locator("canvas"), word_map.locator("output")
+    seen = [text.inner_text()]
+    nearest = shown_neighbours(word_map)[0]
+    word_map.locator("ol button").first.click()
+    seen.append(text.inner_text())
+    assert seen[-1].startswith(f"{nearest}, ")
+    canvas.focus()
+    place = word_map.page.evaluate("scrollY")
+    word_map.page.keyboard.press("ArrowRight")
+    seen.append(text.inner_text())
+    word_map.page.keyboard.press("ArrowUp")
+    assert text.inner_text() == seen[-2]
+    assert word_map.page.evaluate("scrollY") == place
+    picture_before = picture(canvas)
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] * 0.1, "y": box["height"] * 0.5})
+    seen.append(text.inner_text())
+    assert (picture(canvas) != picture_before).any()
+    assert len(set(seen)) == 4
+
+
+def test_word_map_works_from_a_disk(browser: Any, site: Path, word_map: Any) -> None:
+    """Opened as a file it finds the same neighbours, without an error of our scripts."""
+    errors: list[str] = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((site / WORDS).as_uri())
+    page.evaluate(SETTLE, True)
+    started(page, "word-map")
+    expected = word_map.page.evaluate(NEIGHBOURS, ["gold", 10])
+    assert page.evaluate(NEIGHBOURS, ["gold", 10]) == expected
+    page.close()
+    assert not errors
