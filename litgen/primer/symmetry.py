@@ -27,8 +27,8 @@ class Trained(NamedTuple):
 
     Attributes:
         parameters: hidden weights and biases, output weights and biases; networks in front.
-        solved: the sweep after which a network first had all patterns right, or -1.
-        error: E after each sweep, (sweeps, networks).
+        solved: sweeps after which a network first had all patterns right, or -1.
+        error: E before each sweep, (sweeps, networks).
     """
 
     parameters: list[Tensor]
@@ -71,17 +71,17 @@ def train(
     memories = [optimisation.start(p) for p in parameters]
     solved = torch.full((len(parameters[0]),), -1)
     errors = []
-    for sweep in range(1, sweeps + 1):
+    for sweep in range(sweeps):
         leaves = [p.detach().requires_grad_() for p in parameters]
-        error = 0.5 * (outputs(leaves, rows) - targets).square().sum(dim=1)
+        now = outputs(leaves, rows)
+        error = 0.5 * (now - targets).square().sum(dim=1)
+        right = ((now > 0.5) == (targets > 0.5)).all(dim=1)
+        solved = torch.where((solved < 0) & right, torch.tensor(sweep), solved)
+        errors.append(error.detach())
         gradients = torch.autograd.grad(error.sum(), leaves)
         moved = [
             optimisation.heavy_ball(p.detach(), g, memory, learning_rate, momentum)
             for p, g, memory in zip(leaves, gradients, memories, strict=True)
         ]
         parameters, memories = [p for p, _ in moved], [memory for _, memory in moved]
-        now = outputs(parameters, rows)
-        right = ((now > 0.5) == (targets > 0.5)).all(dim=1)
-        solved = torch.where((solved < 0) & right, torch.tensor(sweep), solved)
-        errors.append(0.5 * (now - targets).square().sum(dim=1))
     return Trained(parameters, solved, torch.stack(errors))

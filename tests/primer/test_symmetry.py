@@ -33,17 +33,17 @@ def test_training_is_that_of_torch(generator: torch.Generator) -> None:
         sgd = torch.optim.SGD(model.parameters(), 0.3, momentum=0.8)
         for sweep in range(30):
             sgd.zero_grad()
-            (0.5 * (model(rows)[:, 0] - targets).square().sum()).backward()
+            error = 0.5 * (model(rows)[:, 0] - targets).square().sum()
+            torch.testing.assert_close(found.error[sweep, i], error.detach())
+            error.backward()
             sgd.step()
-            after = 0.5 * (model(rows)[:, 0] - targets).square().sum()
-            torch.testing.assert_close(found.error[sweep, i], after.detach())
         for mine, value in zip(model.parameters(), found.parameters, strict=True):
             expected = value[i].T if mine.dim() == 2 else value[i, 0]
             torch.testing.assert_close(mine.detach(), expected)
 
 
 def test_solved_is_the_first_sweep_with_all_patterns_right() -> None:
-    """A network that begins right is right after one sweep; zeros are not right at all."""
+    """A network that begins right needs no sweep; zeros are not right at all."""
     rows, targets = symmetry.patterns()
     weight = torch.tensor([1.0, 2.0, 4.0, -4.0, -2.0, -1.0])
     solution = [
@@ -55,4 +55,18 @@ def test_solved_is_the_first_sweep_with_all_patterns_right() -> None:
     assert torch.equal((symmetry.outputs(solution, rows)[0] > 0.5).float(), targets)
     wrong = [torch.zeros_like(p) for p in solution]
     both = [torch.cat(pair) for pair in zip(solution, wrong, strict=True)]
-    assert symmetry.train(both, 3, learning_rate=1e-6).solved.tolist() == [1, -1]
+    assert symmetry.train(both, 3, learning_rate=1e-6).solved.tolist() == [0, -1]
+
+
+def test_the_task_is_learned_and_the_sweep_is_counted(generator: torch.Generator) -> None:
+    """Some of eight starts solve it; after as many sweeps all is right, one before it is not."""
+    start = symmetry.initial(8, generator)
+    found = symmetry.train(start, 2_000)
+    network = int(found.solved.argmax())
+    sweeps = int(found.solved[network])
+    assert sweeps > 100
+    rows, targets = symmetry.patterns()
+    one = [p[network : network + 1] for p in start]
+    for count, expected in ((sweeps - 1, False), (sweeps, True)):
+        output = symmetry.outputs(symmetry.train(one, count).parameters, rows)[0]
+        assert torch.equal(output > 0.5, targets > 0.5) == expected
