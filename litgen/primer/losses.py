@@ -41,7 +41,7 @@ def squared_error(
 def absolute_error(
     x: Float[Tensor, "*batch dim"], median: Float[Tensor, "*batch dim"]
 ) -> Float[Tensor, "*batch"]:
-    """Return the sum of |x - median|, in units of x and not in nats: see eq:net-laplace.
+    """Return the sum of distances of x from median, in units of x and not in nats: see eq:net-laplace.
 
     Raises:
         ValueError: the shapes differ.
@@ -108,7 +108,8 @@ def bernoulli(
 ) -> Float[Tensor, "*batch"]:
     """Return -log P(x) of coins x in {0, 1} in nats. Implements eq:net-bernoulli.
 
-    Written as log(1 + e^l) - x l, it neither overflows nor takes the log of 0.
+    Written as log(1 + e^l) - x l, it neither overflows nor takes the log of 0. Its derivative
+    with respect to the logits is eq:net-residual.
 
     Raises:
         ValueError: the shapes differ, or x outside [0, 1] or not a number.
@@ -123,6 +124,8 @@ def categorical(
     label: Int[Tensor, "*batch"], logits: Float[Tensor, "*batch classes"]
 ) -> Float[Tensor, "*batch"]:
     """Return -log P(label) in nats. Implements eq:net-categorical, the cross-entropy.
+
+    Its derivative with respect to the logits is eq:net-residual.
 
     Args:
         label: class of each example, 0 .. classes - 1.

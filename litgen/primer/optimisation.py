@@ -140,7 +140,8 @@ def adam(
 ) -> tuple[Float[Tensor, "*shape"], Memory]:
     """Divide an average gradient by the root of an average square. Implements eq:opt-adam.
 
-    Both averages start at zero and are corrected for it (eq:opt-corrected).
+    Both averages start at zero and are corrected for it (eq:opt-corrected). With ``eps`` 0 a
+    step does not depend on the scale of the gradients (eq:opt-scale-free).
 
     Raises:
         ValueError: hyper-parameters out of range, or a gradient of another shape.
@@ -197,7 +198,7 @@ def adamw(
 def with_l2(
     x: Float[Tensor, "*shape"], gradient: Float[Tensor, "*shape"], weight_decay: float
 ) -> Float[Tensor, "*shape"]:
-    """Return the gradient of the loss plus weight_decay |x|^2 / 2. Implements eq:opt-l2.
+    """Return the gradient of the loss plus half of weight_decay x^2. Implements eq:opt-l2.
 
     Raises:
         ValueError: a negative weight decay, or a gradient of another shape.

@@ -39,7 +39,7 @@ class Tuned(NamedTuple):
 def descent_rate(
     learning_rate: float, curvature: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Return |1 - learning_rate curvature|; above 1 it diverges. Implements eq:opt-contraction.
+    """Return the size of 1 - learning_rate curvature; above 1 it diverges. Implements eq:opt-contraction.
 
     Raises:
         ValueError: a learning rate or a curvature that is not positive.
@@ -116,7 +116,7 @@ def stationary_variance(
 
 
 def _larger_root(linear: Tensor, constant: Tensor) -> Tensor:
-    """Return the larger |r| with r^2 - linear r + constant = 0."""
+    """Return the larger size of r with r^2 - linear r + constant = 0."""
     inside = linear.square() - 4 * constant
     real = (linear.abs() + inside.clamp(min=0).sqrt()) / 2
     return torch.where(inside >= 0, real, constant.abs().sqrt())

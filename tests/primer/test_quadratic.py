@@ -117,7 +117,7 @@ def test_the_floor_is_the_fixed_point() -> None:
 
 
 def test_the_floor_is_what_sgd_does(generator: torch.Generator) -> None:
-    """eq:opt-floor: the variance of 4,000 walks of torch's SGD with noisy gradients."""
+    """eq:opt-floor: the variance of 4,000 walks by eq:opt-sgd, taken by torch's SGD."""
     x = torch.zeros(4000, 4).double().requires_grad_()
     sgd = torch.optim.SGD([x], 0.15)
     for _ in range(150):
