@@ -245,12 +245,12 @@
         const picture = element("canvas", { width: size, height: size });
         const g = picture.getContext("2d");
         const image = g.createImageData(size, size);
-        const level = (i, j) => Math.floor(2 * Math.log2(f(middle[0] + ((2 * i) / size - 1) * extent, middle[1] - ((2 * j) / size - 1) * extent) + 0.004));
+        const level = (i, j) => Math.floor(5 * f(middle[0] + ((2 * i) / size - 1) * extent, middle[1] - ((2 * j) / size - 1) * extent) ** 0.3);
         for (let j = 0; j < size; j++)
           for (let i = 0; i < size; i++) {
             const here = level(i, j);
             const edge = here !== level(i + 2, j) || here !== level(i, j + 2);
-            image.data.set([127, 127, 127, edge ? 170 : 6 * (here + 16)], 4 * (j * size + i));
+            image.data.set([127, 127, 127, edge ? 170 : Math.min(6 * here, 120)], 4 * (j * size + i));
           }
         g.putImageData(image, 0, 0);
         return (ground[name] = picture);
@@ -271,13 +271,13 @@
         g.clearRect(0, 0, size, size);
         g.drawImage(heights(surface.value), 0, 0);
         g.fillStyle = g.strokeStyle = COLOURS[1];
-        g.lineWidth = 4;
+        g.lineWidth = 2.5;
         g.beginPath();
         finite.forEach((place) => g.lineTo(...toPixel(place)));
         g.stroke();
         finite.forEach((place) => {
           g.beginPath();
-          g.arc(...toPixel(place), 5, 0, 7);
+          g.arc(...toPixel(place), 4, 0, 7);
           g.fill();
         });
         g.strokeStyle = ink();

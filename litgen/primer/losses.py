@@ -41,7 +41,7 @@ def squared_error(
 def absolute_error(
     x: Float[Tensor, "*batch dim"], median: Float[Tensor, "*batch dim"]
 ) -> Float[Tensor, "*batch"]:
-    """Return the sum of distances of x from median, in units of x and not in nats: see eq:net-laplace.
+    """Return the sum of distances from the median, in units of x, not in nats: see eq:net-laplace.
 
     Raises:
         ValueError: the shapes differ.

@@ -39,7 +39,7 @@ class Tuned(NamedTuple):
 def descent_rate(
     learning_rate: float, curvature: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Return the size of 1 - learning_rate curvature; above 1 it diverges. Implements eq:opt-contraction.
+    """Return the size of 1 - learning_rate curvature, eq:opt-contraction; above 1 it diverges.
 
     Raises:
         ValueError: a learning rate or a curvature that is not positive.
