@@ -15,7 +15,7 @@ __all__ = ["energy_distance"]
 def energy_distance(
     x: Float[Tensor, "m dims"], y: Float[Tensor, "n dims"], block: int = 2_048
 ) -> Float[Tensor, ""]:
-    """Return 2 E|X-Y| - E|X-X'| - E|Y-Y'|, the unbiased estimate. Implements energy-distance.
+    """Return 2 E|X-Y| - E|X-X'| - E|Y-Y'|, the unbiased estimate. Implements eq:energy-distance.
 
     Zero in the mean when both sets come from one distribution, and then as often below zero as
     above. It has the unit of the data; scipy's function of this name is its square root.
