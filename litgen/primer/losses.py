@@ -66,8 +66,8 @@ def gaussian(
         ValueError: x and mean differ in shape.
     """
     _check_same(x, mean)
-    each = 0.5 * math.log(2 * math.pi) + log_scale + 0.5 * ((x - mean) / log_scale.exp()).square()
-    return each.sum(dim=-1)
+    squared = ((x - mean) / log_scale.exp()).square()
+    return (0.5 * squared + log_scale + 0.5 * math.log(2 * math.pi)).sum(dim=-1)
 
 
 def laplace(

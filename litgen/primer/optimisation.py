@@ -66,7 +66,7 @@ def gradient_descent(
     memory: Memory,
     learning_rate: Rate,
 ) -> tuple[Float[Tensor, "*shape"], Memory]:
-    """Step against the gradient. Implements eq:opt-descent; eq:opt-sgd if the gradient is noisy.
+    """Step against the gradient. Implements eq:opt-descent, and eq:opt-sgd if it is noisy.
 
     Raises:
         ValueError: a learning rate that is not positive, or a gradient of another shape.

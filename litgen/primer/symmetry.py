@@ -1,4 +1,4 @@
-"""The paper on back-propagation's first task: is a row of six bits its own mirror image?
+"""Mirror symmetry of six bits: the first task of the paper on back-propagation.
 
 Chapter: book/primer/networks.md.  Proof: tests/primer/test_symmetry.py.
 Reference: Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors"
