@@ -206,3 +206,26 @@ def negative_sampling_loss(
     for negative in negatives:
         total -= log_logistic(-product(negative, centre))
     return total
+def reliability_by_loops(label: Tensor, logits: Tensor, bins: int) -> tuple[Tensor, ...]:
+    """Return count, mean confidence and accuracy of each bin (i/bins, (i+1)/bins]."""
+    rows: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
+    for true, row in zip(label.tolist(), logits.double(), strict=True):
+        weights = [math.exp(v - max(row.tolist())) for v in row.tolist()]
+        best = max(range(len(weights)), key=lambda c: weights[c])
+        confidence = weights[best] / math.fsum(weights)
+        i = next(i for i in range(bins) if confidence <= (i + 1) / bins or i == bins - 1)
+        rows[i].append((confidence, best == true))
+    columns = [
+        [float(len(row)) for row in rows],
+        [math.fsum(c for c, _ in row) / max(len(row), 1) for row in rows],
+        [math.fsum(r for _, r in row) / max(len(row), 1) for row in rows],
+    ]
+    return tuple(torch.tensor(column, dtype=torch.float64) for column in columns)
+
+
+def momentum_radius(rate: float, momentum: float, curvature: float, nesterov: bool) -> float:
+    """Return the spectral radius of one step of momentum on (x, sum of gradients)."""
+    buffer = np.array([curvature, momentum])
+    moved = curvature * np.array([1.0, 0.0]) + momentum * buffer if nesterov else buffer
+    step = np.stack([np.array([1.0, 0.0]) - rate * moved, buffer])
+    return float(np.abs(np.linalg.eigvals(step)).max())

@@ -363,6 +363,177 @@
         element("div", { class: "litgen-controls" }, button, element("label", {}, "training", slider), text),
       ];
     },
+
+    // Choose a start, an optimiser and a learning rate; the path is computed here.
+    descent(payload) {
+      const surfaces = {
+        ravine: { f: (x, y) => 0.2 * x * x + 5 * y * y, g: (x, y) => [0.4 * x, 10 * y], middle: [0, 0], extent: 3, start: [-2.6, 1.2], minimum: [0, 0] },
+        rosenbrock: {
+          f: (x, y) => 0.25 * (1 - x) ** 2 + 5 * (y - x * x) ** 2,
+          g: (x, y) => [-0.5 * (1 - x) - 20 * x * (y - x * x), 10 * (y - x * x)],
+          middle: [0, 0.8], extent: 1.9, start: [-1.4, 0.4], minimum: [1, 1],
+        },
+      };
+      // One coordinate at a time: memory s holds a sum or average m, an average square v; t counts from 1.
+      const updates = {
+        "gradient descent": (x, g, rate) => x - rate * g,
+        "heavy ball": (x, g, rate, s) => x - rate * (s.m = 0.9 * s.m + g),
+        Nesterov: (x, g, rate, s) => x - rate * (g + 0.9 * (s.m = 0.9 * s.m + g)),
+        RMSProp: (x, g, rate, s) => x - (rate * g) / (Math.sqrt((s.v = 0.99 * s.v + 0.01 * g * g)) + 1e-8),
+        Adam(x, g, rate, s, t) {
+          s.m = 0.9 * s.m + 0.1 * g;
+          s.v = 0.999 * s.v + 0.001 * g * g;
+          return x - (rate * s.m) / (1 - 0.9 ** t) / (Math.sqrt(s.v / (1 - 0.999 ** t)) + 1e-8);
+        },
+      };
+      function compute(surface, optimiser, rate, start, steps) {
+        const memory = [0, 1].map(() => ({ m: 0, v: 0 }));
+        const path = [start];
+        for (let t = 1; t <= steps; t++) {
+          const x = path[t - 1];
+          const g = surfaces[surface].g(...x);
+          path.push(x.map((value, i) => updates[optimiser](value, g[i], rate, memory[i], t)));
+        }
+        return path;
+      }
+
+      const steps = payload.steps;
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      const size = 640;
+      const canvas = element("canvas", { width: size, height: size, tabindex: 0, role: "img", "aria-label": "Height lines of a surface and the path of an optimiser on it; drag, or use the arrow keys, to choose the start" });
+      const choice = (names, value) => {
+        const select = element("select", {}, ...names.map((name) => element("option", {}, name)));
+        select.value = value;
+        return select;
+      };
+      const surface = choice(Object.keys(surfaces), payload.surface);
+      const optimiser = choice(Object.keys(updates), payload.optimiser);
+      const rate = element("input", { type: "range", min: -3, max: 0, step: 0.05, value: payload.rate });
+      const slider = element("input", { type: "range", min: 0, max: steps, step: 1, value: steps });
+      const button = element("button", { type: "button" }, calm ? "Step" : "Play");
+      const text = element("output", { "aria-live": "off" });
+      const ground = {}; // pictures of the surfaces
+      let start = surfaces[payload.surface].start;
+      let timer = 0;
+
+      function heights(name) {
+        if (ground[name]) return ground[name];
+        const { f, middle, extent } = surfaces[name];
+        const picture = element("canvas", { width: size, height: size });
+        const g = picture.getContext("2d");
+        const image = g.createImageData(size, size);
+        const level = (i, j) => Math.floor(5 * f(middle[0] + ((2 * i) / size - 1) * extent, middle[1] - ((2 * j) / size - 1) * extent) ** 0.3);
+        for (let j = 0; j < size; j++)
+          for (let i = 0; i < size; i++) {
+            const here = level(i, j);
+            const edge = here !== level(i + 2, j) || here !== level(i, j + 2);
+            image.data.set([127, 127, 127, edge ? 170 : Math.min(6 * here, 120)], 4 * (j * size + i));
+          }
+        g.putImageData(image, 0, 0);
+        return (ground[name] = picture);
+      }
+
+      const toPixel = ([x, y]) => {
+        const { middle, extent } = surfaces[surface.value];
+        const within = (v) => Math.max(-size, Math.min(2 * size, v));
+        return [within((((x - middle[0]) / extent + 1) * size) / 2), within((((middle[1] - y) / extent + 1) * size) / 2)];
+      };
+
+      function draw() {
+        const learning = 10 ** +rate.value;
+        const { f, minimum } = surfaces[surface.value];
+        const path = compute(surface.value, optimiser.value, learning, start, steps).slice(0, +slider.value + 1);
+        const finite = path.filter((place) => place.every(Number.isFinite));
+        const g = canvas.getContext("2d");
+        g.clearRect(0, 0, size, size);
+        g.drawImage(heights(surface.value), 0, 0);
+        g.fillStyle = g.strokeStyle = COLOURS[1];
+        g.lineWidth = 2.5;
+        g.beginPath();
+        finite.forEach((place) => g.lineTo(...toPixel(place)));
+        g.stroke();
+        finite.forEach((place) => {
+          g.beginPath();
+          g.arc(...toPixel(place), 4, 0, 7);
+          g.fill();
+        });
+        g.strokeStyle = ink();
+        const [a, b] = toPixel(minimum);
+        g.beginPath();
+        for (const [p, q] of [[-12, -12], [-12, 12]]) {
+          g.moveTo(a + p, b + q);
+          g.lineTo(a - p, b - q);
+        }
+        g.stroke();
+        g.beginPath();
+        g.arc(...toPixel(finite[finite.length - 1]), 14, 0, 7);
+        g.stroke();
+        g.strokeRect(...toPixel(start).map((v) => v - 11), 22, 22);
+        const height = f(...path[path.length - 1]);
+        const shown = Number.isFinite(height) ? height.toPrecision(3) : "beyond all numbers";
+        text.textContent = `from (${start.map((v) => v.toFixed(2)).join(", ")}), learning rate ${learning.toPrecision(2)}: height ${shown} after ${slider.value} steps`;
+        rate.setAttribute("aria-valuetext", learning.toPrecision(2));
+      }
+
+      function stop() {
+        clearInterval(timer);
+        timer = 0;
+        if (!calm) button.textContent = "Play";
+      }
+
+      function choose(x, y) {
+        const { middle, extent } = surfaces[surface.value];
+        start = [x, y].map((v, i) => Math.max(middle[i] - extent, Math.min(middle[i] + extent, v)));
+        stop();
+        draw();
+      }
+
+      function forward() {
+        slider.value = +slider.value === steps ? 0 : +slider.value + 1;
+        draw();
+      }
+
+      button.addEventListener("click", () => {
+        if (calm) return forward();
+        if (timer) return stop();
+        if (+slider.value === steps) slider.value = 0;
+        button.textContent = "Pause";
+        draw();
+        timer = setInterval(() => {
+          forward();
+          if (+slider.value === steps) stop();
+        }, 60);
+      });
+      function point(event) {
+        const { middle, extent } = surfaces[surface.value];
+        const box = canvas.getBoundingClientRect();
+        choose(middle[0] + (((event.clientX - box.left) / box.width) * 2 - 1) * extent, middle[1] - (((event.clientY - box.top) / box.height) * 2 - 1) * extent);
+      }
+      canvas.addEventListener("pointerdown", (event) => {
+        canvas.setPointerCapture(event.pointerId);
+        point(event);
+      });
+      canvas.addEventListener("pointermove", (event) => event.buttons && point(event));
+      canvas.addEventListener("keydown", (event) => {
+        const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+        if (!move) return;
+        event.preventDefault();
+        choose(start[0] + 0.1 * move[0], start[1] + 0.1 * move[1]);
+      });
+      surface.addEventListener("change", () => choose(...surfaces[surface.value].start));
+      for (const control of [optimiser, rate, slider])
+        control.addEventListener("input", () => {
+          stop();
+          draw();
+        });
+      onThemeChange(draw);
+      draw();
+      litgen.widgets.descent = { compute, choose };
+      const label = (name, control) => element("label", {}, name, control);
+      return [
+        element("div", { class: "litgen-panes" }, canvas, element("div", { class: "litgen-controls litgen-column" }, label("surface", surface), label("optimiser", optimiser), label("learning rate", rate), label("steps", slider), button, text)),
+      ];
+    },
   };
 
   makers.kde = kernelDensity;

@@ -17,6 +17,7 @@ from torch import Tensor
 from litgen import plotting, runs
 from litgen.density import ppca
 from litgen.recipes import density_protocol
+from litgen.primer import surfaces
 from litgen.recipes.vae import plane
 from litgen.recipes.words import addresses
 from litgen.words import similarity
@@ -488,3 +489,140 @@ def test_word_map_works_from_a_disk(browser: Any, site: Path, word_map: Any) -> 
     assert page.evaluate(NEIGHBOURS, ["gold", 10]) == expected
     page.close()
     assert not errors
+# book/primer/optimisation.md: paths of optimisers on a surface ---------------------------------
+
+DESCENT = "book/primer/optimisation.html"
+RULES: dict[str, Callable[[list[Tensor], float], torch.optim.Optimizer]] = {
+    "gradient descent": lambda x, rate: torch.optim.SGD(x, rate),
+    "heavy ball": lambda x, rate: torch.optim.SGD(x, rate, momentum=0.9),
+    "Nesterov": lambda x, rate: torch.optim.SGD(x, rate, momentum=0.9, nesterov=True),
+    "RMSProp": lambda x, rate: torch.optim.RMSprop(x, rate),
+    "Adam": lambda x, rate: torch.optim.Adam(x, rate),
+}
+
+
+@pytest.fixture
+def descent(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the surface on a page of its own."""
+    return started(open_page(DESCENT, formulas=False), "descent")
+
+
+def walked(surface: str, rule: str, rate: float, start: list[float], steps: int) -> Tensor:
+    """Return the path that torch.optim takes."""
+    x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    optimizer = RULES[rule]([x], rate)
+    places = [x.detach().clone()]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        surfaces.SURFACES[surface](x).backward()
+        optimizer.step()
+        places.append(x.detach().clone())
+    return torch.stack(places)
+
+
+def test_paths_are_those_of_pytorch(descent: Any) -> None:
+    """All surfaces, optimisers and two learning rates, 150 steps, every place to 1e-4."""
+    for surface, rule in itertools.product(surfaces.SURFACES, RULES):
+        for rate in (0.003, 0.02):
+            expected = walked(surface, rule, rate, [-1.3, 0.7], 150)
+            assert (expected[-1] - expected[0]).abs().max() > 0.1
+            path = descent.page.evaluate(
+                "a => litgen.widgets.descent.compute(...a)",
+                [surface, rule, rate, [-1.3, 0.7], 150],
+            )
+            torch.testing.assert_close(
+                torch.tensor(path, dtype=torch.float64), expected, atol=1e-4, rtol=1e-4
+            )
+
+
+def test_descent_says_where_it_ends(descent: Any) -> None:
+    """The height in the text is that of PyTorch's path, for each choice that a reader makes."""
+    text = descent.locator("output")
+    rate, steps = descent.get_by_role("slider").all()
+    surface, rule = descent.get_by_role("combobox").all()
+    for name, optimizer, exponent, count in (
+        ("ravine", "Nesterov", "-1.5", "40"),
+        ("rosenbrock", "RMSProp", "-2", "150"),
+        ("ravine", "gradient descent", "-0.7", "25"),
+    ):
+        surface.select_option(name)
+        rule.select_option(optimizer)
+        rate.fill(exponent)
+        steps.fill(count)
+        start = {"ravine": [-2.6, 1.2], "rosenbrock": [-1.4, 0.4]}[name]
+        path = walked(name, optimizer, 10 ** float(exponent), start, int(count))
+        height = surfaces.SURFACES[name](path[-1]).item()
+        assert f"after {count} steps" in text.inner_text()
+        shown = float(text.inner_text().split("height ")[1].split()[0])
+        assert shown == pytest.approx(height, rel=6e-3)
+
+
+def test_descent_follows_mouse_and_keys(descent: Any) -> None:
+    """The start goes where it is dragged or pushed, and stays on the surface."""
+    canvas, text = descent.locator("canvas"), descent.locator("output")
+    descent.get_by_role("combobox").first.select_option("ravine")
+    seen = [picture(canvas)]
+    box = canvas.bounding_box()
+    mouse = descent.page.mouse
+    mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
+    mouse.down()
+    mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"], steps=3)
+    mouse.up()
+    x, y = (float(v) for v in text.inner_text().split("(")[1].split(")")[0].split(","))
+    assert (x, y) == pytest.approx((-1.5, 1.5), abs=0.03)
+    seen.append(picture(canvas))
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowUp"):
+        descent.page.keyboard.press(key)
+        seen.append(picture(canvas))
+    moved = [float(v) for v in text.inner_text().split("(")[1].split(")")[0].split(",")]
+    assert moved == pytest.approx([x + 0.1, y + 0.1], abs=0.011)
+    assert all((a != b).any() for a, b in itertools.pairwise(seen))
+    descent.page.evaluate("litgen.widgets.descent.choose(-99, 99)")
+    assert "from (-3.00, 3.00)" in text.inner_text()
+
+
+def test_descent_plays_and_stops_at_the_end(descent: Any) -> None:
+    """Nothing moves until asked; Play goes from the start to the last step and stays there."""
+    clock, button = descent.page.clock, descent.get_by_role("button")
+    slider = descent.get_by_role("slider", name="steps")
+    last = slider.get_attribute("max")
+    assert slider.input_value() == last
+    clock.install()
+    clock.run_for(2_000)
+    assert slider.input_value() == last
+    button.click()
+    assert (slider.input_value(), button.inner_text()) == ("0", "Pause")
+    clock.run_for(630)
+    button.click()
+    paused = slider.input_value()  # the clock also runs by itself
+    assert 10 <= int(paused) < 50
+    clock.run_for(1_000)
+    assert (slider.input_value(), button.inner_text()) == (paused, "Play")
+    button.click()
+    clock.run_for(60_000)
+    assert (slider.input_value(), button.inner_text()) == (last, "Play")
+
+
+def test_descent_steps_where_motion_is_not_wanted(browser: Any, address: str) -> None:
+    """With prefers-reduced-motion a click is one step, and no clock moves anything."""
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(address + DESCENT)
+    figure = started(page, "descent")
+    button, slider = figure.get_by_role("button"), figure.get_by_role("slider", name="steps")
+    page.clock.install()
+    assert button.inner_text() == "Step"
+    for expected in ("0", "1", "2"):
+        button.click()
+        page.clock.run_for(2_000)
+        assert (slider.input_value(), button.inner_text()) == (expected, "Step")
+    context.close()
+
+
+def test_descent_names_what_left_all_numbers(descent: Any) -> None:
+    """A path that diverges is said to, and breaks nothing."""
+    descent.get_by_role("combobox").first.select_option("rosenbrock")
+    descent.get_by_role("combobox").last.select_option("gradient descent")
+    descent.get_by_role("slider", name="learning rate").fill("0")
+    assert "beyond all numbers" in descent.locator("output").inner_text()
