@@ -26,7 +26,7 @@ class Reliability(NamedTuple):
 
     confidence: Float[Tensor, " bins"]
     accuracy: Float[Tensor, " bins"]
-    count: Int[Tensor, " bins"]
+    images: Int[Tensor, " bins"]
 
 
 def confusion_matrix(
@@ -47,7 +47,7 @@ def confusion_matrix(
 def reliability(
     probabilities: Float[Tensor, "images classes"], labels: Int[Tensor, " images"], bins: int = 10
 ) -> Reliability:
-    """Return mean confidence, accuracy and count in equal bins of the largest probability.
+    """Return each bin's mean confidence, accuracy and images; bins of equal width, up to 1.
 
     A bin holds its upper edge and not its lower one.
 
@@ -73,8 +73,8 @@ def expected_calibration_error(
 
     Implements eq:conv-ece.
     """
-    confidence, accuracy, count = reliability(probabilities, labels, bins)
-    return ((confidence - accuracy).abs() * count).sum().item() / len(labels)
+    confidence, accuracy, images = reliability(probabilities, labels, bins)
+    return ((confidence - accuracy).abs() * images).sum().item() / len(labels)
 
 
 def fit_temperature(

@@ -149,7 +149,7 @@ def transposed_conv2d(
     x = y.new_zeros(len(y), kernel.shape[1], height + 2 * padding, width + 2 * padding)
     for i in range(kernel.shape[2]):
         for j in range(kernel.shape[3]):
-            painted = _every(x, i * dilation, j * dilation, *y.shape[2:], stride)
+            painted = _every(x, i * dilation, j * dilation, y.shape[2], y.shape[3], stride)
             painted += torch.einsum("oc,bohw->bchw", kernel[:, :, i, j], y)
     return x[:, :, padding : padding + height, padding : padding + width]
 

@@ -57,28 +57,18 @@ def receptive_fields(layers: Sequence[Layer]) -> list[View]:
 
 
 def geometry(net: nn.Sequential) -> list[Layer]:
-    """Return the convolutions and poolings of a flat stack, in order, up to its first linear layer.
+    """Return a flat stack's convolutions and poolings, up to its first linear layer.
 
     Raises:
         ValueError: a layer whose height and width differ.
     """
+    names = ("kernel_size", "stride", "padding", "dilation")
     layers = []
     for module in net:
         if isinstance(module, nn.Linear):
             break
-        if isinstance(module, nn.Conv2d | nn.MaxPool2d):
-            layers.append(
-                Layer(
-                    *(
-                        _one(module, name)
-                        for name in ("kernel_size", "stride", "padding", "dilation")
-                    )
-                )
-            )
-        elif isinstance(module, nn.AvgPool2d):
-            layers.append(
-                Layer(*(_one(module, name) for name in ("kernel_size", "stride", "padding")))
-            )
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            layers.append(Layer(*(_one(module, name) for name in names if hasattr(module, name))))
     return layers
 
 

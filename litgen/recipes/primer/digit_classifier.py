@@ -12,5 +12,5 @@ from litgen.recipes.primer.classifier import Config, data, evaluate, restore, tr
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "train"]
 
-CPU = dataclasses.replace(classifier.CPU, data="mnist", epochs=2)
+CPU = dataclasses.replace(classifier.CPU, data="mnist", epochs=1)
 GPU = dataclasses.replace(classifier.GPU, data="mnist", flip=False)
