@@ -59,12 +59,12 @@ class Classifier(nn.Module):
     def features(self, x: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 128"]:
         """Return what the last layer sees: 128 numbers an image, none of them negative."""
         found: Tensor = self.embed(self.stages(x))
-        return found.float()
+        return found
 
     def forward(self, x: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch classes"]:
         """Return one logit a class; their softmax is the probability of each."""
         logits: Tensor = self.head(self.dropout(self.features(x)))
-        return logits.float()
+        return logits
 
     def layers(self) -> nn.Sequential:
         """Return the same layers as one flat stack: ``forward`` without detours."""

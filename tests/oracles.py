@@ -138,3 +138,30 @@ def group_norm(image: Tensor, groups: int, weight: Tensor, bias: Tensor) -> Tens
         variance = ((part - part.mean()) ** 2).mean()
         result[group * size : (group + 1) * size] = (part - part.mean()) / (variance + 1e-5).sqrt()
     return result * weight[:, None, None] + bias[:, None, None]
+
+
+def convolve_window(
+    image: Tensor, kernel: Tensor, stride: int, padding: int, dilation: int
+) -> Tensor:
+    """Convolve (channels, height, width) with (outputs, channels, rows, columns), term by term.
+
+    Six loops; a pixel outside the image is worth zero.
+    """
+    outputs, channels, rows, columns = kernel.shape
+    _, height, width = image.shape
+    out_height = len(range(-padding, height + padding - dilation * (rows - 1), stride))
+    out_width = len(range(-padding, width + padding - dilation * (columns - 1), stride))
+    y = torch.zeros(outputs, out_height, out_width, dtype=image.dtype)
+    for o, u, v in itertools.product(range(outputs), range(out_height), range(out_width)):
+        for c, i, j in itertools.product(range(channels), range(rows), range(columns)):
+            r, s = u * stride - padding + i * dilation, v * stride - padding + j * dilation
+            if 0 <= r < height and 0 <= s < width:
+                y[o, u, v] += kernel[o, c, i, j] * image[c, r, s]
+    return y
+
+
+def matrix_of(f: Function, shape: tuple[int, ...]) -> Tensor:
+    """Return the matrix of a linear map, one basis vector at a time; rows are outputs."""
+    size = math.prod(shape)
+    basis = torch.eye(size, dtype=torch.float64).view(size, *shape)
+    return torch.stack([f(vector).flatten() for vector in basis], dim=1)

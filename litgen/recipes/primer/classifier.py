@@ -143,7 +143,7 @@ def fit(
     def lowered(chosen: Tensor) -> Tensor:
         x = augment(images[chosen], config.shift, config.flip, draw)
         with mixed_precision(x.device, config.mixed):
-            logits = model(x.float() / 255)
+            logits = model(x.float() / 255).float()
         if loss is not None:
             return loss(logits, labels[chosen])
         return F.cross_entropy(logits, labels[chosen], label_smoothing=config.smoothing)
