@@ -229,3 +229,28 @@ def momentum_radius(rate: float, momentum: float, curvature: float, nesterov: bo
     moved = curvature * np.array([1.0, 0.0]) + momentum * buffer if nesterov else buffer
     step = np.stack([np.array([1.0, 0.0]) - rate * moved, buffer])
     return float(np.abs(np.linalg.eigvals(step)).max())
+def convolve_window(
+    image: Tensor, kernel: Tensor, stride: int, padding: int, dilation: int
+) -> Tensor:
+    """Convolve (channels, height, width) with (outputs, channels, rows, columns), term by term.
+
+    Six loops; a pixel outside the image is worth zero.
+    """
+    outputs, channels, rows, columns = kernel.shape
+    _, height, width = image.shape
+    out_height = len(range(-padding, height + padding - dilation * (rows - 1), stride))
+    out_width = len(range(-padding, width + padding - dilation * (columns - 1), stride))
+    y = torch.zeros(outputs, out_height, out_width, dtype=image.dtype)
+    for o, u, v in itertools.product(range(outputs), range(out_height), range(out_width)):
+        for c, i, j in itertools.product(range(channels), range(rows), range(columns)):
+            r, s = u * stride - padding + i * dilation, v * stride - padding + j * dilation
+            if 0 <= r < height and 0 <= s < width:
+                y[o, u, v] += kernel[o, c, i, j] * image[c, r, s]
+    return y
+
+
+def matrix_of(f: Function, shape: tuple[int, ...]) -> Tensor:
+    """Return the matrix of a linear map, one basis vector at a time; rows are outputs."""
+    size = math.prod(shape)
+    basis = torch.eye(size, dtype=torch.float64).view(size, *shape)
+    return torch.stack([f(vector).flatten() for vector in basis], dim=1)

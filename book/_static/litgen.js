@@ -534,6 +534,132 @@
         element("div", { class: "litgen-panes" }, canvas, element("div", { class: "litgen-controls litgen-column" }, label("surface", surface), label("optimiser", optimiser), label("learning rate", rate), label("steps", slider), button, text)),
       ];
     },
+
+    // Draw, erase or move a picture; the classifier answers.
+    classify(payload) {
+      const compute = tinynet.network(payload.net);
+      const { side, classes } = payload;
+      const size = side * side;
+      const pictures = Array.from(tinynet.bytes(payload.pictures), (v) => v / 255);
+      const labels = tinynet.bytes(payload.labels);
+      const cell = 20;
+      let image = new Float32Array(size);
+      let next = 0;
+      let cursor = [side >> 1, side >> 1]; // column, row
+      let held = null; // where a drag began, and the picture then
+      const canvas = element("canvas", { width: cell * side, height: cell * side, tabindex: 0, role: "img", "aria-label": "Picture to classify; drag on it, or use the arrow keys, and the space bar to draw or erase" });
+      const bars = classes.map((name) => {
+        const bar = element("span", { class: "bar" });
+        const share = element("span", { class: "share" });
+        return { bar, share, row: element("li", {}, element("span", { class: "name" }, name), element("span", { class: "track" }, bar), share) };
+      });
+      const list = element("ol", { class: "litgen-bars", "aria-label": "Probability of each class" }, ...bars.map((b) => b.row));
+      const tools = ["move", "draw", "erase"].map((name, i) => element("input", { type: "radio", name: "litgen-classify", value: name, ...(i ? {} : { checked: "" }) }));
+      const tool = () => tools.find((t) => t.checked).value;
+      const another = element("button", { type: "button" }, "Next picture");
+      const clear = element("button", { type: "button" }, "Clear");
+      const text = element("output", { "aria-live": "polite" });
+
+      function draw() {
+        const g = canvas.getContext("2d");
+        image.forEach((v, i) => {
+          const grey = Math.round(255 * v);
+          g.fillStyle = `rgb(${grey},${grey},${grey})`;
+          g.fillRect(cell * (i % side), cell * Math.floor(i / side), cell, cell);
+        });
+        if (tool() !== "move") {
+          g.strokeStyle = COLOURS[4];
+          g.lineWidth = 3;
+          g.strokeRect(cell * cursor[0] + 1.5, cell * cursor[1] + 1.5, cell - 3, cell - 3);
+        }
+        const logits = compute(image);
+        const largest = Math.max(...logits);
+        const weights = Array.from(logits, (v) => Math.exp(v - largest));
+        const total = weights.reduce((a, b) => a + b);
+        const winner = logits.indexOf(largest);
+        bars.forEach(({ bar, share, row }, i) => {
+          const percent = (100 * weights[i]) / total;
+          bar.style.width = `${percent}%`;
+          share.textContent = `${percent.toFixed(0)} %`;
+          row.className = i === winner ? "winner" : "";
+        });
+        text.textContent = `${classes[winner]}, ${((100 * weights[winner]) / total).toFixed(1)} %`;
+      }
+
+      function shift(from, right, down) {
+        image = new Float32Array(size);
+        for (let r = 0; r < side; r++) {
+          for (let c = 0; c < side; c++) {
+            const [row, column] = [r - down, c - right];
+            if (row >= 0 && row < side && column >= 0 && column < side) image[r * side + c] = from[row * side + column];
+          }
+        }
+      }
+
+      // A soft brush, about three pixels wide.
+      function paint() {
+        const erase = tool() === "erase";
+        for (let r = 0; r < side; r++) {
+          for (let c = 0; c < side; c++) {
+            const ink = Math.max(0, Math.min(1, 1.8 - Math.hypot(c - cursor[0], r - cursor[1])));
+            const i = r * side + c;
+            image[i] = erase ? Math.min(image[i], 1 - ink) : Math.max(image[i], 0.9 * ink);
+          }
+        }
+      }
+
+      function set(pixels) {
+        image = Float32Array.from(pixels);
+        draw();
+      }
+
+      function choose(i) {
+        next = (i + 1) % labels.length;
+        set(pictures.slice(i * size, (i + 1) * size));
+      }
+
+      function place(event) {
+        const box = canvas.getBoundingClientRect();
+        const inside = (v) => Math.max(0, Math.min(side - 1, Math.floor(v * side)));
+        return [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
+      }
+
+      function drag(event) {
+        const at = place(event);
+        if (tool() === "move") shift(held.image, at[0] - held.at[0], at[1] - held.at[1]);
+        else {
+          cursor = at;
+          paint();
+        }
+        draw();
+      }
+
+      canvas.addEventListener("pointerdown", (event) => {
+        canvas.setPointerCapture(event.pointerId);
+        held = { at: place(event), image };
+        drag(event);
+      });
+      canvas.addEventListener("pointermove", (event) => event.buttons && held && drag(event));
+      canvas.addEventListener("pointerup", () => (held = null));
+      canvas.addEventListener("keydown", (event) => {
+        const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+        if (!move && event.key !== " ") return;
+        event.preventDefault();
+        if (!move) tool() !== "move" && paint();
+        else if (tool() === "move") shift(image, ...move);
+        else cursor = cursor.map((v, i) => Math.max(0, Math.min(side - 1, v + move[i])));
+        draw();
+      });
+      tools.forEach((input) => input.addEventListener("change", draw));
+      another.addEventListener("click", () => choose(next));
+      clear.addEventListener("click", () => set(new Float32Array(size)));
+      choose(0);
+      litgen.widgets.classify = { compute, set, choose, image: () => image };
+      return [
+        element("div", { class: "litgen-panes" }, canvas, list),
+        element("div", { class: "litgen-controls" }, ...tools.map((input) => element("label", { class: "tool" }, input, input.value)), another, clear, text),
+      ];
+    },
   };
 
   makers.kde = kernelDensity;

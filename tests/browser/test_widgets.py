@@ -18,6 +18,7 @@ from litgen import plotting, runs
 from litgen.density import ppca
 from litgen.recipes import density_protocol
 from litgen.primer import surfaces
+from litgen.recipes.primer import classifier
 from litgen.recipes.vae import plane
 from litgen.recipes.words import addresses
 from litgen.words import similarity
@@ -626,3 +627,104 @@ def test_descent_names_what_left_all_numbers(descent: Any) -> None:
     descent.get_by_role("combobox").last.select_option("gradient descent")
     descent.get_by_role("slider", name="learning rate").fill("0")
     assert "beyond all numbers" in descent.locator("output").inner_text()
+# classify ----------------------------------------------------------------------------------------
+
+CONVOLUTION = "book/primer/convolution.html"
+ANSWER = "pictures => pictures.map((x) => [...litgen.widgets.classify.compute(x)])"
+IMAGE = "[...litgen.widgets.classify.image()]"
+
+
+@pytest.fixture
+def classify(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the classifier on a page of its own."""
+    return started(open_page(CONVOLUTION, formulas=False), "classify")
+
+
+@pytest.fixture
+def small(real_data: None) -> runs.Run:
+    """Return the run whose weights the page has."""
+    found = runs.find("primer/classifier", "cpu")
+    if found is None:
+        missing("no fresh run of primer/classifier in the CPU profile; `make book` trains it")
+    return found
+
+
+def pixels_of(figure: Any) -> Tensor:
+    """Return the picture as the page holds it, (28, 28)."""
+    return torch.tensor(figure.page.evaluate(IMAGE)).view(28, 28)
+
+
+def test_classify_computes_what_pytorch_computes(classify: Any, small: runs.Run) -> None:
+    """On eight test pictures and on noise, every logit to 1e-4."""
+    x = small.tensors["examples.x"][:8].float() / 255
+    x = torch.cat([x, torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))])
+    with torch.no_grad():
+        expected = classifier.restore(small)(x)
+    assert expected.std(dim=0).min() > 0.5
+    computed = torch.tensor(classify.page.evaluate(ANSWER, x.flatten(1).tolist()))
+    torch.testing.assert_close(computed, expected, atol=1e-4, rtol=0)
+    probabilities = expected[0].softmax(dim=0)
+    shown = [int(text.split()[0]) for text in classify.locator(".share").all_inner_texts()]
+    assert shown == pytest.approx((100 * probabilities).tolist(), abs=0.51)
+    name = classify.locator(".winner .name").inner_text()
+    assert classify.locator("output").inner_text().startswith(name + ", ")
+
+
+def test_classify_shows_and_moves_test_pictures(classify: Any, small: runs.Run) -> None:
+    """The next picture; arrow keys and a drag move it by whole pixels, black comes in."""
+    pictures = small.tensors["examples.x"][:2, 0].float() / 255
+    torch.testing.assert_close(pixels_of(classify), pictures[0])
+    classify.get_by_role("button", name="Next picture").click()
+    torch.testing.assert_close(pixels_of(classify), pictures[1])
+    canvas = classify.locator("canvas")
+    canvas.focus()
+    place = classify.page.evaluate("scrollY")
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
+        classify.page.keyboard.press(key)
+    expected = torch.zeros(28, 28)
+    expected[:-1, 2:] = pictures[1][1:, :-2]
+    torch.testing.assert_close(pixels_of(classify), expected)
+    assert classify.page.evaluate("scrollY") == place
+    box, mouse = canvas.bounding_box(), classify.page.mouse
+    step = box["width"] / 28
+    mouse.move(box["x"] + 10.5 * step, box["y"] + 10.5 * step)
+    mouse.down()
+    mouse.move(box["x"] + 8.5 * step, box["y"] + 11.5 * step, steps=4)
+    mouse.up()
+    mouse.move(box["x"] + 20.5 * step, box["y"] + 20.5 * step)
+    back = torch.zeros(28, 28)
+    back[1:, :-2] = expected[:-1, 2:]
+    torch.testing.assert_close(pixels_of(classify), back)
+    shown = picture(canvas)[10::20, 10::20, 0]
+    assert np.abs(shown - 255 * back.numpy()).max() <= 1
+
+
+def test_classify_draws_and_erases_by_mouse_and_keys(classify: Any) -> None:
+    """A line appears where the mouse goes, and goes where the eraser does."""
+    page, canvas = classify.page, classify.locator("canvas")
+    classify.get_by_role("button", name="Clear").click()
+    assert pixels_of(classify).abs().max() == 0
+    classify.get_by_role("radio", name="draw").check()
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    step = box["width"] / 28
+    page.mouse.move(box["x"] + 5.5 * step, box["y"] + 8.5 * step)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20.5 * step, box["y"] + 8.5 * step, steps=30)
+    page.mouse.up()
+    drawn = pixels_of(classify)
+    assert (drawn[8, 5:21] > 0.85).all()
+    assert drawn[11:].max() == 0
+    assert drawn[:, :3].max() == 0
+    before = classify.locator("output").inner_text()
+    canvas.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press(" ")
+    assert pixels_of(classify)[14, 20] > 0.85
+    classify.get_by_role("radio", name="erase").check()
+    canvas.focus()
+    page.keyboard.press("Space")
+    assert pixels_of(classify)[14, 20] == 0
+    assert (pixels_of(classify)[8, 5:21] > 0.85).all()
+    assert before
