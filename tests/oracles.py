@@ -188,6 +188,8 @@ def mixture_step(
             apart = x[i] - new_means[c]
             new_covariances[c] += posterior[i, c] * torch.outer(apart, apart) / total
     return posterior, new_weights, new_means, new_covariances
+
+
 def negative_sampling_loss(
     centre: list[float], context: list[float], negatives: list[list[float]]
 ) -> float:
@@ -206,6 +208,8 @@ def negative_sampling_loss(
     for negative in negatives:
         total -= log_logistic(-product(negative, centre))
     return total
+
+
 def reliability_by_loops(label: Tensor, logits: Tensor, bins: int) -> tuple[Tensor, ...]:
     """Return count, mean confidence and accuracy of each bin (i/bins, (i+1)/bins]."""
     rows: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
@@ -229,6 +233,8 @@ def momentum_radius(rate: float, momentum: float, curvature: float, nesterov: bo
     moved = curvature * np.array([1.0, 0.0]) + momentum * buffer if nesterov else buffer
     step = np.stack([np.array([1.0, 0.0]) - rate * moved, buffer])
     return float(np.abs(np.linalg.eigvals(step)).max())
+
+
 def convolve_window(
     image: Tensor, kernel: Tensor, stride: int, padding: int, dilation: int
 ) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from litgen import plotting, runs
 from litgen.density import ppca
-from litgen.recipes import density_protocol
 from litgen.primer import surfaces
+from litgen.recipes import density_protocol
 from litgen.recipes.primer import classifier
 from litgen.recipes.vae import plane
 from litgen.recipes.words import addresses
@@ -392,6 +392,8 @@ def test_code_sliders_follow_the_keys_and_have_names(sliders: Any) -> None:
     assert len(sliders.locator("canvas").get_attribute("aria-label")) > 20
     assert sliders.locator("img").count() == 0
     assert len(sliders.locator("figcaption").inner_text()) > 20
+
+
 # word-map ----------------------------------------------------------------------------------------
 
 WORDS = "book/words/skipgram.html"
@@ -490,6 +492,8 @@ def test_word_map_works_from_a_disk(browser: Any, site: Path, word_map: Any) -> 
     assert page.evaluate(NEIGHBOURS, ["gold", 10]) == expected
     page.close()
     assert not errors
+
+
 # book/primer/optimisation.md: paths of optimisers on a surface ---------------------------------
 
 DESCENT = "book/primer/optimisation.html"
@@ -627,6 +631,8 @@ def test_descent_names_what_left_all_numbers(descent: Any) -> None:
     descent.get_by_role("combobox").last.select_option("gradient descent")
     descent.get_by_role("slider", name="learning rate").fill("0")
     assert "beyond all numbers" in descent.locator("output").inner_text()
+
+
 # classify ----------------------------------------------------------------------------------------
 
 CONVOLUTION = "book/primer/convolution.html"
