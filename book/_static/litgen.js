@@ -723,7 +723,7 @@
     slider.addEventListener("input", draw);
     onThemeChange(draw);
     draw();
-    litgen.widgets.kde = { compute, slider };
+    litgen.widgets.kde = { compute, points };
     return [
       element("div", { class: "litgen-panes" }, canvas),
       element("div", { class: "litgen-controls" }, element("label", {}, "bandwidth", slider), text),

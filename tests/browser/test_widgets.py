@@ -19,6 +19,7 @@ from litgen.density import ppca
 from litgen.primer import surfaces
 from litgen.recipes import density_protocol
 from litgen.recipes.primer import classifier
+from litgen.density import kde
 from litgen.recipes.vae import plane
 from litgen.recipes.words import addresses
 from litgen.words import similarity
@@ -734,3 +735,70 @@ def test_classify_draws_and_erases_by_mouse_and_keys(classify: Any) -> None:
     assert pixels_of(classify)[14, 20] == 0
     assert (pixels_of(classify)[8, 5:21] > 0.85).all()
     assert before
+# the bandwidth of book/density/kde.md ----------------------------------------------------------
+
+
+@pytest.fixture
+def bandwidth(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the kernels on a page of its own."""
+    return started(open_page("book/density/kde.html", formulas=False), "kde")
+
+
+def test_kernels_are_those_of_python(bandwidth: Any) -> None:
+    """Density, training and leave-one-out likelihood at five bandwidths, by litgen.density.kde."""
+    points = bandwidth.page.evaluate("[...litgen.widgets.kde.points]")
+    data = torch.tensor(points, dtype=torch.float64)[:, None]
+    places = torch.linspace(-3, 3, 13, dtype=torch.float64)[:, None]
+    for h in (0.02, 0.1, 0.3, 1.0, 2.5):
+        found = bandwidth.page.evaluate(
+            "([h, x]) => litgen.widgets.kde.compute(h, x)", [h, places.flatten().tolist()]
+        )
+        expected = kde.log_prob(places, data, h).exp().tolist()
+        assert found["density"] == pytest.approx(expected, abs=1e-9)
+        assert found["training"] == pytest.approx(kde.log_prob(data, data, h).mean().item())
+        assert found["leftOut"] == pytest.approx(kde.leave_one_out(data, h).log_likelihood)
+
+
+def test_the_bandwidth_follows_its_slider(bandwidth: Any) -> None:
+    """It opens at the best one; keys and values move picture, text and what a reader hears."""
+    slider, text = bandwidth.get_by_role("slider", name="bandwidth"), bandwidth.locator("output")
+    points = bandwidth.page.evaluate("[...litgen.widgets.kde.points]")
+    best, value = kde.fit_bandwidth(torch.tensor(points, dtype=torch.float64)[:, None])
+    assert f"h = {best:.2f}" in text.inner_text()
+    assert f"one left out {value:.2f} nats" in text.inner_text()
+    canvas = bandwidth.locator("canvas")
+    seen = picture(canvas)
+    slider.fill("-3")
+    assert text.inner_text().startswith("h = 0.05: training ")
+    assert slider.get_attribute("aria-valuetext") == text.inner_text()
+    assert (picture(canvas) != seen).any()
+    slider.press("ArrowRight")
+    assert "h = 0.05" in text.inner_text()
+    assert slider.input_value() == "-2.99"
+    assert len(canvas.get_attribute("aria-label")) > 20
+
+
+def test_the_kernels_redraw_with_the_theme(bandwidth: Any) -> None:
+    """The axis takes the text's colour in both themes."""
+    canvas = bandwidth.locator("canvas")
+
+    def axis() -> float:
+        return float(picture(canvas)[456, 5:40, :3].mean())
+
+    assert axis() < 100
+    show_theme(bandwidth.page, "dark")
+    assert eventually(lambda: axis() > 150)
+
+
+def test_the_kernels_stand_where_the_density_is(bandwidth: Any) -> None:
+    """With narrow kernels the thick curve is high at a crowd of points and zero where none is."""
+    bandwidth.get_by_role("slider", name="bandwidth").fill("-1.5")
+    points = torch.tensor(bandwidth.page.evaluate("[...litgen.widgets.kde.points]"))[:, None]
+    shown = picture(bandwidth.locator("canvas"))
+    blue = (np.abs(shown[..., :3] - [0, 0x72, 0xB2]).sum(axis=2) < 30) & (shown[..., 3] > 200)
+    for x in (-1.5, -0.5, 0.3, 1.2):
+        column = round((x + 3.2) / 6.0 * 960)
+        expected = 456 * (1 - kde.log_prob(torch.tensor([[x]]), points, 0.2231).exp().item() / 0.8)
+        rows = np.flatnonzero(blue[:, column])
+        assert rows.size
+        assert np.abs(rows - expected).min() < 6

@@ -121,6 +121,21 @@ def test_it_moves_with_the_data(normal: Draw) -> None:
     torch.testing.assert_close(single.double(), log_prob(x, data, 0.2), rtol=0, atol=2e-2)
 
 
+def test_a_far_point_does_not_disturb_the_others(normal: Draw) -> None:
+    """Squares are multiplied out around the data, wherever the points are."""
+    data, x = normal(20, 2), normal(5, 2)
+    far = torch.full((1, 2), 1e9, dtype=torch.float64)
+    found = log_prob(torch.cat([x, far]), data, 0.2)
+    torch.testing.assert_close(found[:5], log_prob(x, data, 0.2), rtol=0, atol=1e-9)
+
+
+def test_no_density_exceeds_that_of_all_kernels_at_one_place(normal: Draw) -> None:
+    """In single precision a square that is multiplied out may come out below zero; it is cut."""
+    data, bandwidth = (100 * normal(50, 300)).float(), 0.01
+    top = -150 * math.log(2 * math.pi * bandwidth**2)
+    assert log_prob(data, data, bandwidth).max().item() <= top + 1e-3
+
+
 def test_no_points_have_no_density(normal: Draw) -> None:
     """An empty table stays empty."""
     assert log_prob(normal(0, 2), normal(5, 2), 0.2).shape == (0,)
