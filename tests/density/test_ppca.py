@@ -408,6 +408,12 @@ def test_too_many_latents_for_the_data(normal: Draw, dtype: torch.dtype) -> None
         ppca.fit(torch.ones(4, 3), 0)
 
 
+def test_a_variance_of_a_billionth_squared_is_noise_enough() -> None:
+    """Eight digits below rounding of the covariance, but not below that of the data."""
+    x = torch.tensor([[1, 1e-9], [1, -1e-9], [-1, 1e-9], [-1, -1e-9]], dtype=torch.float64)
+    assert ppca.fit(x, 1).noise_var.item() == pytest.approx(1e-18, rel=1e-6)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_bad_data_are_errors_of_every_fit(normal: Draw) -> None:
     """One datum, a vector, a value that is not finite: in closed form, in a step and in EM."""

@@ -2,10 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from litgen import runs
@@ -89,6 +91,24 @@ def test_evaluating_scores_the_stored_model(
     drawn = ppca_moons.sample(run, 3, torch.Generator().manual_seed(1))
     assert found["first"] == pytest.approx(drawn.sum().item())
     assert found["second"] == pytest.approx(judge().log_prob(torch.ones(2)).item() * 2, abs=0.05)
+
+
+def test_what_is_measured_is_what_is_stored(
+    run: runs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The density that is scored has the parameters in half precision already."""
+    seen: dict[str, Any] = {}
+
+    def package(parts: dict[str, Tensor], _: Any, log_prob: Any) -> runs.Run:
+        seen.update(parts, log_prob=log_prob)
+        return run
+
+    monkeypatch.setattr(comparison, "package", package)
+    ppca_moons.train(ppca_moons.CPU, 0, torch.device("cpu"))
+    x = comparison.grid(10)
+    expected = ppca_moons.restore(run).log_prob(x)
+    torch.testing.assert_close(seen["log_prob"](x), expected, rtol=0, atol=0)
+    assert all(torch.equal(seen[k], seen[k].half().float()) for k in ("mean", "weight"))
 
 
 def test_two_latents_leave_no_noise() -> None:
