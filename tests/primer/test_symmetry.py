@@ -43,6 +43,14 @@ def test_training_is_that_of_torch(generator: torch.Generator) -> None:
             torch.testing.assert_close(mine.detach(), expected)
 
 
+def test_defaults_are_the_papers(generator: torch.Generator) -> None:
+    """eq:net-sum-squared lowered with learning rate 0.1 and momentum 0.9."""
+    start = symmetry.initial(2, generator)
+    found, same, other = (symmetry.train(start, 5, *args) for args in ((), (0.1, 0.9), (0.1, 0.8)))
+    assert torch.equal(found.error, same.error)
+    assert not torch.equal(found.error, other.error)
+
+
 def test_solved_is_the_first_sweep_with_all_patterns_right() -> None:
     """A network that begins right needs no sweep; zeros are not right at all."""
     rows, targets = symmetry.patterns()
@@ -62,7 +70,7 @@ def test_solved_is_the_first_sweep_with_all_patterns_right() -> None:
 def test_the_task_is_learned_and_the_sweep_is_counted(generator: torch.Generator) -> None:
     """Some of eight starts solve it; after as many sweeps all is right, one before it is not."""
     start = symmetry.initial(8, generator)
-    found = symmetry.train(start, 2_000)
+    found = symmetry.train(start, 600)
     network = int(found.solved.argmax())
     sweeps = int(found.solved[network])
     assert sweeps > 100
