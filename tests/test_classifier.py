@@ -62,7 +62,9 @@ def test_the_flat_stack_computes_the_same(images: Tensor) -> None:
         torch.testing.assert_close(model.layers()(images), model(images))
         convolutions = [m for m in model.layers() if isinstance(m, nn.Conv2d)]
         assert len(convolutions) == 3 * depth
-        assert len([m for m in model.layers() if isinstance(m, nn.MaxPool2d)]) == 3
+        unit = ["BatchNorm2d", "ReLU"]
+        stage = ["Conv2d", *unit] * (depth - 1) + ["Conv2d", "MaxPool2d", *unit]
+        assert [type(m).__name__ for m in model.layers()][: 3 * len(stage)] == stage * 3
         assert model(images).shape == (5, 7)
 
 

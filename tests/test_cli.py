@@ -293,6 +293,11 @@ def test_samples_in_no_known_format(bad: Said, ok: Said, out: str) -> None:
     assert repr(out) in said
 
 
+def test_a_classifier_has_nothing_to_sample(bad: Said) -> None:
+    """Said before anything is trained."""
+    assert "primer/classifier makes no images" in bad("sample", "primer/classifier")
+
+
 @pytest.mark.parametrize("count", ["0", "-1"])
 def test_no_samples(bad: Said, ok: Said, count: str) -> None:
     """Zero is no count."""
