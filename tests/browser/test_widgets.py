@@ -15,11 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from litgen import plotting, runs
-from litgen.density import ppca
+from litgen.density import kde, ppca
 from litgen.primer import surfaces
 from litgen.recipes import density_protocol
 from litgen.recipes.primer import classifier
-from litgen.density import kde
 from litgen.recipes.vae import plane
 from litgen.recipes.words import addresses
 from litgen.words import similarity
@@ -735,6 +734,8 @@ def test_classify_draws_and_erases_by_mouse_and_keys(classify: Any) -> None:
     assert pixels_of(classify)[14, 20] == 0
     assert (pixels_of(classify)[8, 5:21] > 0.85).all()
     assert before
+
+
 # the bandwidth of book/density/kde.md ----------------------------------------------------------
 
 
