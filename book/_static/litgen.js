@@ -220,8 +220,8 @@
         h.font = "26px sans-serif";
         h.lineWidth = 2;
         h.strokeRect(80, 20, 540, 540);
-        const [low, high] = [Math.min(...values.slice(0, 2)), Math.max(...values)];
-        const place = (v) => 540 - (500 * (v - low)) / (high - low || 1);
+        const [low, high] = [values[values.length > 2 ? 1 : 0], values.at(-1)]; // the start may lie far below
+        const place = (v) => 540 - (500 * Math.max(0, v - low)) / (high - low || 1);
         h.fillText(high.toFixed(2), 4, place(high) + 9);
         if (high > low) h.fillText(low.toFixed(2), 4, place(low) + 9);
         h.textAlign = "center";

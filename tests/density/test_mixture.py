@@ -408,6 +408,28 @@ def test_data_without_spread_are_named() -> None:
             mixture.maximize(x, torch.ones(20, 1), spread)
 
 
+def test_a_component_on_a_slanted_line_has_collapsed(normal: Draw) -> None:
+    """No variance in one direction, though every coordinate varies."""
+    along = normal(20, 1) @ torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+    x = torch.cat([normal(20, 2), along])
+    q = torch.zeros(40, 2, dtype=torch.float64)
+    q[:20, 0] = q[20:, 1] = 1.0
+    with pytest.raises(ValueError, match="component 1 has collapsed"):
+        mixture.maximize(x, q)
+    assert mixture.maximize(x, q, diagonal).covariances.min() > 0.1
+
+
+def test_a_spread_below_rounding_is_none(normal: Draw) -> None:
+    """Two data that differ by a ten-billionth: a variance, but nothing to build a density on."""
+    x = normal(20, 1)
+    x[1] = x[0] + 1e-10
+    q = torch.zeros(20, 2, dtype=torch.float64)
+    q[:2, 1] = q[2:, 0] = 1.0
+    for spread in (full, diagonal):
+        with pytest.raises(ValueError, match="component 1 has collapsed"):
+            mixture.maximize(x, q, spread)
+
+
 def test_a_component_without_data_is_named(normal: Draw) -> None:
     """A mean so far away that all responsibilities underflow."""
     x, model = clusters(normal), some_mixture(normal)
