@@ -332,6 +332,9 @@ def test_data_are_finite(normal: Draw, bad: float) -> None:
             call()
     with pytest.raises(ValueError, match=r"finite points of 2 dims expected, got \(4, 2\)"):
         log_prob(data, fine, 1.0)
+    data[3, 1] = bad
+    with pytest.raises(ValueError, match="2 of 4 data hold"):
+        log_prob(fine, data, 1.0)
 
 
 @pytest.mark.usefixtures("unchecked")
