@@ -23,6 +23,7 @@ def shaken(**settings: int | float) -> Classifier:
     torch.manual_seed(1)
     model = Classifier(**settings).double()  # type: ignore[arg-type]
     with torch.no_grad():
+        model.embed[1].weight.sub_(0.15)  # so that some features are cut off at zero
         for tensor in [*model.parameters(), *model.buffers()]:
             if tensor.is_floating_point():
                 tensor.add_(0.3 * torch.rand_like(tensor))
@@ -46,7 +47,9 @@ def test_the_classifier_is_three_stages_and_two_linear_layers(images: Tensor) ->
         x = ((x - each[2]) / (each[3] + 1e-5).sqrt() * each[0] + each[1]).clamp(min=0)
     assert [tuple(k.shape[2:]) for k in state if k.dim() == 4] == [(5, 5), (3, 3), (3, 3)]
     first, first_bias, last, last_bias = state[18:]
-    features = (x.flatten(1) @ first.T + first_bias).clamp(min=0)
+    features = x.flatten(1) @ first.T + first_bias
+    assert (features < 0).any()
+    features = features.clamp(min=0)
     torch.testing.assert_close(model.features(images), features)
     expected = features @ last.T + last_bias
     assert expected.std(dim=0).min() > 1e-4
@@ -66,6 +69,7 @@ def test_the_flat_stack_computes_the_same(images: Tensor) -> None:
         stage = ["Conv2d", *unit] * (depth - 1) + ["Conv2d", "MaxPool2d", *unit]
         assert [type(m).__name__ for m in model.layers()][: 3 * len(stage)] == stage * 3
         assert model(images).shape == (5, 7)
+        assert [type(m).__name__ for m in model.layers()][-2:] == ["Dropout", "Linear"]
 
 
 def test_dropout_hides_its_part_of_the_features_in_training_alone(images: Tensor) -> None:

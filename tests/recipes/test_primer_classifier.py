@@ -184,6 +184,28 @@ def test_augmentation_and_seed_reach_the_training(data: dict[str, ImageSet]) -> 
     assert not torch.equal(base, losses(dataclasses.replace(short, flip=True), 0))
 
 
+def test_build_gives_the_network_of_the_config() -> None:
+    """Width, depth and dropout, each one that is not the default."""
+    model = classifier.build(dataclasses.replace(TINY, width=3, depth=2, dropout=0.35))
+    kernels = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [k.out_channels for k in kernels] == [3, 3, 6, 6, 12, 12]
+    assert model.dropout.p == 0.35
+
+
+def test_the_seed_sets_the_weights(data: dict[str, ImageSet]) -> None:
+    """Before they have moved: a learning rate of nearly nothing, one step."""
+    still = dataclasses.replace(TINY, epochs=1, batch_size=170, learning_rate=1e-9)
+    images, labels = data["train"].images, data["train"].labels
+    kernels = []
+    for seed in (0, 1):
+        for now in classifier.fit(still, images, labels, seed):
+            kernels.append(next(now.model.parameters()).detach().clone())
+    torch.manual_seed(1)
+    expected = next(classifier.build(still).parameters()).detach()
+    torch.testing.assert_close(kernels[1], expected, rtol=0, atol=1e-6)
+    assert (kernels[0] - kernels[1]).abs().max() > 0.05
+
+
 def test_the_network_is_ready_for_use_after_the_last_step(data: dict[str, ImageSet]) -> None:
     """In training mode on the way, in evaluation mode at the end."""
     modes = []
@@ -204,6 +226,8 @@ def test_measure_counts_and_averages(data: dict[str, ImageSet]) -> None:
     found = classifier.measure(model, images, labels)
     assert model.training
     model.eval()
+    assert classifier.measure(model, images, labels) == found
+    assert not model.training
     right, nats = 0, 0.0
     with torch.no_grad():
         for image, label in zip(images, labels.tolist(), strict=True):
