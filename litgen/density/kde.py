@@ -4,7 +4,7 @@
 
 Chapter: book/density/kde.md.  Proof: tests/density/test_kde.py.
 References: Parzen, "On estimation of a probability density function and mode" (1962); Duin, "On
-    the choice of smoothing parameters for Parzen estimators" (1976).
+the choice of smoothing parameters for Parzen estimators" (1976).
 
 Notation: h is ``bandwidth``, the x_i are the rows of ``data``, n is their number, D is ``dims``.
 Tables of distances are made ``block`` rows at a time, small enough for a processor's cache.

@@ -2,7 +2,7 @@
 
 Chapter: book/density/kde.md.  Proof: tests/density/test_kde_gaussian.py.
 References: Silverman, "Density estimation for statistics and data analysis" (1986), section 4.3;
-    Marron & Wand, "Exact mean integrated squared error" (1992).
+Marron & Wand, "Exact mean integrated squared error" (1992).
 
 Everything rests on one fact: two Gaussians multiplied and integrated are a Gaussian of the
 difference of their means, with their variances added up.

@@ -49,9 +49,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tensor]:
 
     monkeypatch.setattr(moons, "load", part)
     monkeypatch.setattr(comparison, "SAMPLES", 2_000)
-    comparison.yardsticks.cache_clear()
     yield part("test").points
-    comparison.yardsticks.cache_clear()
 
 
 def test_training_points_are_the_training_set() -> None:
