@@ -296,6 +296,8 @@ def test_samples_in_no_known_format(bad: Said, ok: Said, out: str) -> None:
 def test_a_classifier_has_nothing_to_sample(bad: Said) -> None:
     """Said before anything is trained."""
     assert "primer/classifier makes no images" in bad("sample", "primer/classifier")
+
+
 def test_points_are_no_picture(
     bad: Said, ok: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
