@@ -145,6 +145,19 @@ def test_a_run_holds_vectors_judgement_and_curve() -> None:
     assert addresses.data(TINY) == ("sotu", "word_similarity")
 
 
+def test_what_is_judged_is_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors are rounded to half precision first, to the last bit."""
+    judged: list[addresses.Vectors] = []
+    monkeypatch.setattr(
+        addresses, "measure", lambda vectors: judged.append(vectors) or {"score": 0.5}
+    )
+    run = addresses.train(TINY, seed=0, device=CPU)
+    stored = addresses.restore(run)
+    torch.testing.assert_close(judged[0].centres, stored.centres, rtol=0, atol=0)
+    contexts = judged[0].contexts[: addresses.CONTEXTS]
+    torch.testing.assert_close(contexts, stored.contexts, rtol=0, atol=0)
+
+
 def test_a_run_survives_the_store(tmp_path: Path) -> None:
     """Vectors, words and counts come back as they were; measuring anew gives the same."""
     run = runs.train("words/addresses", "cpu", config=TINY)

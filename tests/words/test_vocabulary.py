@@ -120,6 +120,14 @@ def test_a_word_that_is_never_noise_is_never_drawn(generator: torch.Generator) -
     assert set(drawn.tolist()) == {1, 3}
 
 
+def test_a_draw_on_a_step_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uniform numbers may be 0 and may hit a step exactly: never a word without probability."""
+    exact = torch.tensor([0.0, 0.5, 0.25])
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: exact)
+    drawn = vocabulary.draw(torch.tensor([0.0, 0.5, 0.0, 0.5, 0.0]), 3, torch.Generator())
+    assert drawn.tolist() == [1, 3, 1]
+
+
 # subsampling -------------------------------------------------------------------------------------
 
 
