@@ -105,6 +105,17 @@ def test_maximize_refits_each_component_on_its_share(model: Factors, x: Tensor) 
         torch.testing.assert_close(found.variances[c], variances)
 
 
+def test_the_floor_clamps_and_adds_nothing(model: Factors, x: Tensor, normal: Draw) -> None:
+    """eq:mixture-floor: variances above it stay as they are, those below are the floor."""
+    q = torch.softmax(normal(60, 3), dim=1)
+    free = factors.maximize(x, q, model).variances
+    floor = free.median().item()
+    found = factors.maximize(x, q, model, floor)
+    assert (free > floor).any()
+    assert (free < floor).any()
+    torch.testing.assert_close(found.variances, free.clamp(min=floor))
+
+
 @pytest.mark.parametrize("floor", [0.0, 0.8])
 def test_the_likelihood_never_falls(model: Factors, x: Tensor, floor: float) -> None:
     """eq:mixture-monotone for partial M steps, also where the floor holds variances up."""

@@ -43,6 +43,47 @@ def test_the_held_out_points_choose(moons_run: runs.Run) -> None:
     assert seen == pytest.approx(-one.log_prob(points[:-500]).mean().item(), abs=1e-4)
 
 
+def test_rounded_weights_are_normalized_again(moons_run: runs.Run) -> None:
+    """Half precision leaves a sum that is nearly 1; the restored mixture's is 1."""
+    off = dataclasses.replace(moons_run, tensors=dict(moons_run.tensors))
+    off.tensors["model.weights"] = 0.999 * moons_run.tensors["model.weights"].float()
+    assert mixture_moons.restore(off).weights.sum().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_the_floors_are_chosen_on_images_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fit sees all but the last 60 images, the score is theirs, once for each floor."""
+    x = torch.rand(100, 784, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    seen: list[Tensor] = []
+    real = mixture_digits.start
+
+    def start(config: mixture_digits.Config, kept: Tensor, *rest: object) -> mixture.Mixture:
+        seen.append(kept)
+        return real(config, kept, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mixture_digits, "start", start)
+    config = dataclasses.replace(TINY, floors=(0.05, 0.2), components=1)
+    found = mixture_digits.choose_floor(config, x, torch.Generator().manual_seed(0))
+    assert all(torch.equal(kept, x[:40]) for kept in seen)
+    assert len(found) == len(seen) == 2
+    variances = x[:40].var(dim=0, correction=0)
+    for bits, floor in zip(found, (0.05, 0.2), strict=True):
+        law = torch.distributions.Normal(x[:40].mean(dim=0), variances.clamp(min=floor).sqrt())
+        expected = 8 - law.log_prob(x[40:]).sum(dim=1).mean().item() / (784 * math.log(2))
+        assert bits == pytest.approx(expected, abs=1e-9)
+
+
+def test_fitted_points_do_not_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 points of one Gaussian four components fit those better, and new ones worse."""
+    points = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(comparison, "train_points", lambda: points)
+    config = dataclasses.replace(FEW, candidates=(4, 1), held_out=300, steps=40)
+    run = mixture_moons.train(config, 0, CPU)
+    seen, unseen = (run.history[f"{name}_nll_nats"] for name in ("train", "held_out"))
+    assert seen[0] < seen[1]
+    assert unseen[0] > unseen[1]
+    assert run.metrics["components"] == 1
+
+
 def test_a_moons_run_is_measured_as_it_is_stored(moons_run: runs.Run) -> None:
     """The restored mixture has the metrics that the run states, and draws its samples."""
     model = mixture_moons.restore(moons_run)
