@@ -68,7 +68,7 @@ class Config:
     width: int = 16
     depth: int = 1
     dropout: float = 0.2
-    epochs: int = 3
+    epochs: int = 2
     batch_size: int = 128
     learning_rate: float = 4e-3
     weight_decay: float = 0.0
