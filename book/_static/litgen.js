@@ -845,6 +845,16 @@
   );
   document.querySelectorAll("figure[data-widget]").forEach((figure) => observer.observe(figure));
 
+  // A formula wider than its column scrolls; the keyboard must be able to reach it.
+  function reachable() {
+    document.querySelectorAll('mjx-container[display="true"]').forEach((formula) => {
+      if (formula.scrollWidth > formula.clientWidth) formula.setAttribute("tabindex", "0");
+      else formula.removeAttribute("tabindex");
+    });
+  }
+  root.addEventListener("load", () => root.MathJax?.startup?.promise?.then(reachable));
+  root.addEventListener("resize", reachable);
+
   // The arrows that unfold the theme's table of contents have no name of their own.
   document.querySelectorAll("nav .has-children > details > summary").forEach((arrow) => {
     const title = arrow.closest("li").querySelector("a").textContent.trim();
