@@ -14,6 +14,7 @@ from litgen.shapes import Float, Int
 
 __all__ = [
     "Reliability",
+    "calibration_error",
     "confusion_matrix",
     "expected_calibration_error",
     "fit_temperature",
@@ -66,6 +67,12 @@ def reliability(
     return Reliability(sums[0] / some, sums[1] / some, count)
 
 
+def calibration_error(found: Reliability) -> Float[Tensor, ""]:
+    """Return the mean distance of accuracy from confidence. Implements eq:net-ece."""
+    distance = (found.accuracy - found.confidence).abs()
+    return (found.images * distance).sum() / found.images.sum()
+
+
 def expected_calibration_error(
     probabilities: Float[Tensor, "images classes"], labels: Int[Tensor, " images"], bins: int = 10
 ) -> float:
@@ -73,8 +80,7 @@ def expected_calibration_error(
 
     Implements eq:conv-ece.
     """
-    confidence, accuracy, images = reliability(probabilities, labels, bins)
-    return ((confidence - accuracy).abs() * images).sum().item() / len(labels)
+    return calibration_error(reliability(probabilities, labels, bins)).item()
 
 
 def fit_temperature(

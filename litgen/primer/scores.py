@@ -5,28 +5,14 @@ Reference: Guo, Pleiss, Sun & Weinberger, "On Calibration of Modern Neural Netwo
 section 2, for the calibration error.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
+from litgen.primer import calibration
+from litgen.primer.calibration import Reliability, calibration_error
 from litgen.shapes import Float, Int
 
 __all__ = ["Reliability", "accuracy", "calibration_error", "confusion", "reliability"]
-
-
-class Reliability(NamedTuple):
-    """What a classifier promises and what it keeps, in bins of equal width of its confidence.
-
-    Attributes:
-        examples: in each bin, as a floating number.
-        confidence: mean probability of the class that was said; 0 in an empty bin.
-        accuracy: part of them that was right; 0 in an empty bin.
-    """
-
-    examples: Float[Tensor, " bins"]
-    confidence: Float[Tensor, " bins"]
-    accuracy: Float[Tensor, " bins"]
 
 
 def accuracy(
@@ -50,9 +36,7 @@ def confusion(
         ValueError: no examples, other numbers of labels and of rows, or logits that are NaN.
     """
     _check(label, logits)
-    classes = logits.shape[-1]
-    pairs = classes * label.long() + logits.argmax(dim=-1)
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+    return calibration.confusion_matrix(logits.argmax(dim=-1), label, logits.shape[-1])
 
 
 def reliability(
@@ -66,22 +50,7 @@ def reliability(
         ValueError: no bins, no examples, other numbers of labels and of rows, or NaN.
     """
     _check(label, logits)
-    if bins < 1:
-        raise ValueError(f"the number of bins must be positive, got {bins}")
-    confidence, said = torch.softmax(logits, dim=-1).max(dim=-1)
-    where = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
-    count = torch.bincount(where, minlength=bins).to(confidence)
-    sums = [
-        torch.zeros_like(count).index_add(0, where, values)
-        for values in (confidence, (said == label).to(confidence))
-    ]
-    return Reliability(count, *(total / count.clamp(min=1) for total in sums))
-
-
-def calibration_error(found: Reliability) -> Float[Tensor, ""]:
-    """Return the mean distance of accuracy from confidence. Implements eq:net-ece."""
-    distance = (found.accuracy - found.confidence).abs()
-    return (found.examples * distance).sum() / found.examples.sum()
+    return calibration.reliability(torch.softmax(logits, dim=-1), label, bins)
 
 
 def _check(label: Tensor, logits: Tensor) -> None:

@@ -42,7 +42,7 @@ def test_reliability_is_a_loop_over_examples(bins: int, said: tuple[Tensor, Tens
     label, logits = said
     found = scores.reliability(label, logits, bins)
     count, confidence, accuracy = oracles.reliability_by_loops(label, logits, bins)
-    torch.testing.assert_close(found.examples, count)
+    torch.testing.assert_close(found.images.to(count), count)
     torch.testing.assert_close(found.confidence, confidence)
     torch.testing.assert_close(found.accuracy, accuracy)
     gaps = [n * abs(a - c) for n, a, c in zip(count, accuracy, confidence, strict=True)]
@@ -55,7 +55,7 @@ def test_a_bin_holds_its_upper_edge() -> None:
     """eq:net-reliability: confidence 1 is in the last bin, and exactly 1/2 in the first of two."""
     logits = torch.tensor([[0.0, 0.0], [200.0, 0.0], [0.0, 200.0]]).double()
     found = scores.reliability(torch.tensor([0, 0, 0]), logits, bins=2)
-    assert found.examples.tolist() == [1, 2]
+    assert found.images.tolist() == [1, 2]
     assert found.confidence.tolist() == [0.5, 1]
     assert found.accuracy.tolist() == [1, 0.5]
     assert scores.calibration_error(found).item() == pytest.approx((0.5 + 2 * 0.5) / 3)
