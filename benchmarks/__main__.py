@@ -15,6 +15,7 @@ from collections.abc import Sequence
 NAMES = {
     "realnvp-train": "RealNVP on vectors, training step; zuko, nflows, normflows, FrEIA",
     "realnvp-sample": "RealNVP on vectors, sampling; the same peers",
+    "sgns": "skip-gram with negative sampling: words a second; gensim, word2vec's C",
     "vae-step": "dense VAE: training step, importance-weighted likelihood; usual example, pythae",
 }
 

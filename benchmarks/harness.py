@@ -35,6 +35,7 @@ __all__ = [
     "print_table",
     "race",
     "steps",
+    "verdict",
     "versions",
 ]
 
@@ -182,6 +183,20 @@ def compare(rates: dict[str, list[float]], ours: str, peers: Sequence[str]) -> d
         "best_peer": best,
         "ratio": round(statistics.median(ratios), 3),
         "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+    }
+
+
+def verdict(rates: dict[str, list[float]], peers: list[str]) -> dict[str, Any]:
+    """Return litgen's ratios to the best peer, in float32 and as shipped, and all rates."""
+    float32 = compare(rates, "litgen-float32", peers)
+    shipped = compare(rates, "litgen-shipped", peers)
+    return {
+        "ratio_float32": float32["ratio"],
+        "ratio_shipped": shipped["ratio"],
+        "spread": {"ratio_float32": float32["spread"], "ratio_shipped": shipped["spread"]},
+        "best_peer": float32["best_peer"],
+        "peers": medians(rates, peers),
+        "litgen": medians(rates, ["litgen-float32", "litgen-shipped"]),
     }
 
 

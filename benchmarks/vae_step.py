@@ -120,21 +120,7 @@ def raced(
         Contender(name, harness.steps(work), around.get(name, harness.full_precision))
         for name, work in {**peers, **ours}.items()
     ]
-    return verdict(harness.race(contenders, options.rounds, options.seconds), list(peers))
-
-
-def verdict(rates: dict[str, list[float]], peers: list[str]) -> dict[str, Any]:
-    """Return both ratios against the best peer, their spreads over rounds, and all rates."""
-    float32 = harness.compare(rates, "litgen-float32", peers)
-    shipped = harness.compare(rates, "litgen-shipped", peers)
-    return {
-        "ratio_float32": float32["ratio"],
-        "ratio_shipped": shipped["ratio"],
-        "spread": {"ratio_float32": float32["spread"], "ratio_shipped": shipped["spread"]},
-        "best_peer": float32["best_peer"],
-        "peers": harness.medians(rates, peers),
-        "litgen": harness.medians(rates, ["litgen-float32", "litgen-shipped"]),
-    }
+    return harness.verdict(harness.race(contenders, options.rounds, options.seconds), list(peers))
 
 
 def circumstances(options: Options) -> dict[str, Any]:
@@ -360,7 +346,7 @@ def nll(
         values["litgen-shipped"] = litgen_nll(model, x, SHIPPED.mixed)
     return {
         "name": "vae-nll",
-        **verdict(rates, list(sizes)),
+        **harness.verdict(rates, list(sizes)),
         "nll_nats": {name: round(value, 3) for name, value in values.items()},
         "difference_nats": {
             name: round(value - values["pythae"], 3)

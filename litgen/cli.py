@@ -126,8 +126,12 @@ def _sample(options: argparse.Namespace) -> None:
         raise ValueError(f"--count must be positive, got {options.count}")
     if options.out.suffix not in (".png", ".npy"):
         raise ValueError(f"--out must end in .png or .npy, got {options.out.name!r}")
+    if not hasattr(module, "sample"):
+        raise ValueError(f"{options.recipe} makes no images; it has nothing to sample")
     run = _run(options)
     images = module.sample(run, options.count, torch.Generator().manual_seed(options.seed))
+    if options.out.suffix == ".png" and images.dim() != 4:
+        raise ValueError(f"{options.recipe} draws no images: let --out end in .npy")
     part = options.out.with_name(f".{options.out.name}.part")
     try:
         _write_images(images, part, options.out.suffix)

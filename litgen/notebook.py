@@ -95,25 +95,77 @@ def encoded_image(canvas: np.ndarray) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def layers_of(net: nn.Sequential) -> dict[str, Any]:
+def layers_of(net: nn.Sequential, image: tuple[int, int, int] | None = None) -> dict[str, Any]:
     """Describe a stack of layers for the in-page interpreter (book/_static/tinynet.js).
 
-    Weights travel in half precision, which is exact for the weights of a run.
+    Weights travel in half precision, which is exact for the weights of a run. Batch normalisation
+    is described in evaluation mode, with its running moments; dropout is left out.
+
+    Args:
+        net: the layers.
+        image: channels, height and width of the input, where a layer needs them.
 
     Raises:
         ValueError: a layer that the interpreter does not know.
     """
     layers: list[dict[str, Any]] = []
     weights: list[Tensor] = []
-    offset = 0
     for layer in net:
-        if isinstance(layer, nn.Linear) and layer.bias is not None:
-            size = {"inputs": layer.in_features, "outputs": layer.out_features}
-            layers.append({"type": "linear", "offset": offset, **size})
-            weights += [layer.weight.flatten(), layer.bias]
-            offset += layer.weight.numel() + layer.bias.numel()
-        elif isinstance(layer, nn.ReLU | nn.Sigmoid | nn.Tanh | nn.SiLU):
-            layers.append({"type": type(layer).__name__.lower()})
-        else:
-            raise ValueError(f"the page cannot compute a {type(layer).__name__}")
+        described, own, image = _described(layer, image)
+        if own:
+            described["offset"] = sum(w.numel() for w in weights)
+        layers += [described] if described else []
+        weights += [w.flatten() for w in own]
     return {"layers": layers, "weights": encoded(torch.cat(weights)) if weights else ""}
+
+
+Shape = tuple[int, int, int] | None
+
+
+def _described(layer: nn.Module, image: Shape) -> tuple[dict[str, Any], list[Tensor], Shape]:
+    """Return a layer's description, its weights, and the shape of the image after it."""
+    name = type(layer).__name__
+    if isinstance(layer, nn.Linear) and layer.bias is not None:
+        size = {"inputs": layer.in_features, "outputs": layer.out_features}
+        return {"type": "linear", **size}, [layer.weight, layer.bias], None
+    if isinstance(layer, nn.ReLU | nn.Sigmoid | nn.Tanh | nn.SiLU):
+        return {"type": name.lower()}, [], image
+    if isinstance(layer, nn.Flatten | nn.Dropout):
+        return {}, [], image
+    if image is not None and isinstance(layer, nn.BatchNorm2d) and layer.affine:
+        found = [layer.running_mean, layer.running_var, layer.weight, layer.bias]
+        moments = [tensor for tensor in found if tensor is not None]
+        pixels = {"channels": image[0], "pixels": image[1] * image[2], "eps": layer.eps}
+        if len(moments) == 4:
+            return {"type": "batchnorm", **pixels}, moments, image
+    if image is not None and isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return _windows(layer, image)
+    raise ValueError(f"the page cannot compute a {name}")
+
+
+def _windows(
+    layer: Any, image: tuple[int, int, int]
+) -> tuple[dict[str, Any], list[Tensor], Shape]:
+    """Describe a square convolution or pooling on an image of this shape."""
+    settings = [
+        getattr(layer, name, 1) for name in ("kernel_size", "stride", "padding", "dilation")
+    ]
+    kernel, stride, padding, dilation = (v if isinstance(v, tuple) else (v, v) for v in settings)
+    convolution = isinstance(layer, nn.Conv2d)
+    known = kernel[0] == kernel[1] and stride[0] == stride[1] and padding[0] == padding[1]
+    known = known and dilation == (1, 1) and not getattr(layer, "ceil_mode", False)
+    if convolution:
+        known = known and layer.groups == 1 and layer.padding_mode == "zeros"
+    elif isinstance(layer, nn.AvgPool2d):  # padding would count in the average
+        known = known and padding == (0, 0) and layer.divisor_override is None
+    if not known:
+        raise ValueError(f"the page cannot compute this {layer}")
+    outputs = layer.out_channels if convolution else image[0]
+    height, width = ((n + 2 * padding[0] - kernel[0]) // stride[0] + 1 for n in image[1:])
+    described = {
+        "type": type(layer).__name__.lower(),
+        **{"kernel": kernel[0], "stride": stride[0], "padding": padding[0]},
+        **{"inputs": image[0], "height": image[1], "width": image[2], "outputs": outputs},
+    }
+    bias = layer.bias if convolution and layer.bias is not None else torch.zeros(outputs)
+    return described, [layer.weight, bias] if convolution else [], (outputs, height, width)

@@ -27,6 +27,7 @@ __all__ = [
     "CLASSES",
     "PALETTE",
     "curves",
+    "density_2d",
     "figure",
     "image_grid",
     "render",
@@ -123,6 +124,24 @@ def curves(
     ax.set_ylabel(ylabel)
     if len(lines) > 1:
         ax.legend(frameon=False, fontsize=11)
+    return ax
+
+
+def density_2d(
+    ax: Axes, log_density: Float[Tensor, "rows columns"], extent: float, peak: float | None = None
+) -> Axes:
+    """Draw a density over the square from -extent to extent, without ticks.
+
+    Args:
+        ax: where to draw.
+        log_density: in nats, the row with the largest y first.
+        extent: half the square's side.
+        peak: density of the brightest colour; the largest one here unless given.
+    """
+    values = log_density.detach().double().exp().numpy()
+    box = (-extent, extent, -extent, extent)
+    ax.imshow(values, cmap="viridis", vmin=0, vmax=peak, extent=box, interpolation="bilinear")
+    ax.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal", xticks=[], yticks=[])
     return ax
 
 

@@ -35,6 +35,12 @@ def _apart(
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _full_precision() -> None:
+    """Start every test with torch's own matrix products, whatever an earlier training set."""
+    torch.set_float32_matmul_precision("highest")
+
+
 @pytest.fixture
 def normal() -> Callable[..., Tensor]:
     """Return ``normal(*shape)``: seeded standard normal doubles, never twice the same."""

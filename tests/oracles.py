@@ -138,3 +138,125 @@ def group_norm(image: Tensor, groups: int, weight: Tensor, bias: Tensor) -> Tens
         variance = ((part - part.mean()) ** 2).mean()
         result[group * size : (group + 1) * size] = (part - part.mean()) / (variance + 1e-5).sqrt()
     return result * weight[:, None, None] + bias[:, None, None]
+
+
+def ppca_em_by_sums(x: Tensor, weight: Tensor, noise_var: float) -> tuple[Tensor, float]:
+    """Return weight and noise after one EM step of probabilistic PCA, one datum after the other.
+
+    The E step conditions the joint Gaussian, the M step solves the normal equations of a
+    regression of the data on their codes.
+    """
+    dims, latent = weight.shape
+    mean = x.mean(dim=0)
+    law = JointGaussian(weight, mean, noise_var**0.5)
+    left = torch.zeros(dims, latent, dtype=x.dtype)
+    right = torch.zeros(latent, latent, dtype=x.dtype)
+    codes = []
+    for row in x:
+        posterior = law.posterior(row)
+        second = posterior.covariance_matrix + torch.outer(posterior.mean, posterior.mean)
+        codes.append((posterior.mean, second))
+        left += torch.outer(row - mean, posterior.mean)
+        right += second
+    new = left @ torch.linalg.inv(right)
+    squares = 0.0
+    for row, (first, second) in zip(x, codes, strict=True):
+        d = row - mean
+        squares += (d @ d - 2 * first @ new.T @ d + torch.trace(second @ new.T @ new)).item()
+    return new, squares / (len(x) * dims)
+
+
+def mixture_step(
+    x: Tensor, weights: Tensor, means: Tensor, covariances: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Take one step of EM, datum by datum; return responsibilities and new parameters."""
+    count, components = len(x), len(weights)
+    posterior = torch.zeros(count, components, dtype=x.dtype)
+    for i, c in itertools.product(range(count), range(components)):
+        density = scipy.stats.multivariate_normal(means[c].numpy(), covariances[c].numpy())
+        posterior[i, c] = weights[c] * density.pdf(x[i].numpy())
+    for i in range(count):
+        posterior[i] = posterior[i] / posterior[i].sum()
+    new_weights, new_means = torch.zeros_like(weights), torch.zeros_like(means)
+    new_covariances = torch.zeros_like(covariances)
+    for c in range(components):
+        total = sum(posterior[i, c] for i in range(count))
+        new_weights[c] = total / count
+        for i in range(count):
+            new_means[c] += posterior[i, c] * x[i] / total
+        for i in range(count):
+            apart = x[i] - new_means[c]
+            new_covariances[c] += posterior[i, c] * torch.outer(apart, apart) / total
+    return posterior, new_weights, new_means, new_covariances
+
+
+def negative_sampling_loss(
+    centre: list[float], context: list[float], negatives: list[list[float]]
+) -> float:
+    """Return skip-gram's loss of one pair, number by number."""
+
+    def log_logistic(x: float) -> float:
+        return -math.log1p(math.exp(-x))
+
+    def product(a: list[float], b: list[float]) -> float:
+        total = 0.0
+        for p, q in zip(a, b, strict=True):
+            total += p * q
+        return total
+
+    total = -log_logistic(product(context, centre))
+    for negative in negatives:
+        total -= log_logistic(-product(negative, centre))
+    return total
+
+
+def reliability_by_loops(label: Tensor, logits: Tensor, bins: int) -> tuple[Tensor, ...]:
+    """Return count, mean confidence and accuracy of each bin (i/bins, (i+1)/bins]."""
+    rows: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
+    for true, row in zip(label.tolist(), logits.double(), strict=True):
+        weights = [math.exp(v - max(row.tolist())) for v in row.tolist()]
+        best = max(range(len(weights)), key=lambda c: weights[c])
+        confidence = weights[best] / math.fsum(weights)
+        i = next(i for i in range(bins) if confidence <= (i + 1) / bins or i == bins - 1)
+        rows[i].append((confidence, best == true))
+    columns = [
+        [float(len(row)) for row in rows],
+        [math.fsum(c for c, _ in row) / max(len(row), 1) for row in rows],
+        [math.fsum(r for _, r in row) / max(len(row), 1) for row in rows],
+    ]
+    return tuple(torch.tensor(column, dtype=torch.float64) for column in columns)
+
+
+def momentum_radius(rate: float, momentum: float, curvature: float, nesterov: bool) -> float:
+    """Return the spectral radius of one step of momentum on (x, sum of gradients)."""
+    buffer = np.array([curvature, momentum])
+    moved = curvature * np.array([1.0, 0.0]) + momentum * buffer if nesterov else buffer
+    step = np.stack([np.array([1.0, 0.0]) - rate * moved, buffer])
+    return float(np.abs(np.linalg.eigvals(step)).max())
+
+
+def convolve_window(
+    image: Tensor, kernel: Tensor, stride: int, padding: int, dilation: int
+) -> Tensor:
+    """Convolve (channels, height, width) with (outputs, channels, rows, columns), term by term.
+
+    Six loops; a pixel outside the image is worth zero.
+    """
+    outputs, channels, rows, columns = kernel.shape
+    _, height, width = image.shape
+    out_height = len(range(-padding, height + padding - dilation * (rows - 1), stride))
+    out_width = len(range(-padding, width + padding - dilation * (columns - 1), stride))
+    y = torch.zeros(outputs, out_height, out_width, dtype=image.dtype)
+    for o, u, v in itertools.product(range(outputs), range(out_height), range(out_width)):
+        for c, i, j in itertools.product(range(channels), range(rows), range(columns)):
+            r, s = u * stride - padding + i * dilation, v * stride - padding + j * dilation
+            if 0 <= r < height and 0 <= s < width:
+                y[o, u, v] += kernel[o, c, i, j] * image[c, r, s]
+    return y
+
+
+def matrix_of(f: Function, shape: tuple[int, ...]) -> Tensor:
+    """Return the matrix of a linear map, one basis vector at a time; rows are outputs."""
+    size = math.prod(shape)
+    basis = torch.eye(size, dtype=torch.float64).view(size, *shape)
+    return torch.stack([f(vector).flatten() for vector in basis], dim=1)

@@ -142,13 +142,13 @@ def test_unknown_name_is_one_line(capsys):
     assert command.main(["vae-stepp"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "benchmarks: unknown benchmark 'vae-stepp'; there are: vae-step\n"
+    assert err == "benchmarks: unknown benchmark 'vae-stepp'; there are: sgns, vae-step\n"
 
 
 def test_without_a_name_the_names_are_listed(capsys):
     """Listing needs no peer installed."""
     assert command.main([]) == 0
-    assert capsys.readouterr().out.startswith("vae-step  ")
+    assert capsys.readouterr().out.startswith("sgns  ")
 
 
 def test_parameter_counts_are_equal(vae_step):
@@ -262,3 +262,159 @@ def test_float32_is_float32(monkeypatch, configured, expected):
 def test_product_errors_are_of_float32_size():
     """Not zero, for then nothing was rounded, and far below bfloat16's for torch's own setting."""
     assert 1e-6 < harness.product_errors()["highest"] < 1e-3
+
+
+# skip-gram with negative sampling ----------------------------------------------------------------
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(scope="module")
+def sgns():
+    """Return the module, where its peer is installed."""
+    pytest.importorskip("gensim")
+    from benchmarks import sgns
+
+    return sgns
+
+
+@pytest.fixture(scope="module")
+def text(sgns, tmp_path_factory):
+    """Return 24,000 random words of 26, frequent and rare, in documents of 3,000."""
+    chance = 1 / torch.arange(1, 27)
+    drawn = torch.multinomial(chance, 24_000, True, generator=torch.Generator().manual_seed(2))
+    words = [2 * LETTERS[i] for i in drawn.tolist()]
+    documents = [words[i : i + 3_000] for i in range(0, len(words), 3_000)]
+    return sgns.prepare(documents, tmp_path_factory.mktemp("text"), parts=2)
+
+
+def test_everyone_reads_the_same_words(sgns, text):
+    """As lists, as a file and as numbers, nothing lost between parts or at a document's end."""
+    for part in (text.whole, *text.parts):
+        words = [word for document in part.documents for word in document]
+        assert part.file.read_text().split() == words
+        assert [text.vocabulary.words[i] for i in part.corpus.tokens.tolist()] == words
+        assert len(words) == part.words
+        assert max(map(len, part.documents)) <= 10_000  # gensim drops what is beyond
+    assert sum(part.words for part in text.parts) == text.whole.words == 24_000
+    halves = sgns.halves_of(text.whole.corpus)
+    assert torch.cat([half.tokens for half in halves]).equal(text.whole.corpus.tokens)
+    assert [len(half.documents) for half in halves] == [12_000, 12_000]
+
+
+def test_too_few_words_for_the_parts(sgns, tmp_path):
+    """Said before anything is cut."""
+    with pytest.raises(ValueError, match="5 words cannot be 8 parts"):
+        sgns.prepare([["a"] * 5], tmp_path)
+
+
+@pytest.mark.parametrize("files", [False, True])
+def test_gensim_has_the_recipes_settings_and_reads_all(sgns, text, files, caplog):
+    """Its settings by its own names; the raw words it counts are the part's."""
+    model = sgns.gensim_model(text, workers=1)
+    found = model.vector_size, model.window, model.negative, model.sample, model.ns_exponent
+    assert found == (100, 5, 5, 1e-3, 0.75)
+    assert (model.sg, model.hs, model.alpha, model.min_alpha) == (1, 0, 0.025, 1e-4)
+    before = model.wv.vectors.copy()
+    with caplog.at_level("INFO", logger="gensim"):
+        sgns.gensim_train(model, text.parts[0], 1, files)
+    assert "training on 12000 raw words" in caplog.text
+    assert abs(model.wv.vectors - before).max() > 1e-4
+
+
+@pytest.mark.parametrize("passes", ["litgen_passes", "hogwild_passes"])
+def test_a_turn_of_litgen_reads_whole_parts(sgns, text, monkeypatch, passes):
+    """The raw words it counts are those it gave to training; hogwild reads two parts at once."""
+    read = []
+    monkeypatch.setattr(
+        sgns, "litgen_train", lambda text, vectors, corpus, *_: read.append(len(corpus.tokens))
+    )
+    counted = getattr(sgns, passes)(text)()
+    assert counted == sum(read)
+    assert counted == {"litgen_passes": 12_000, "hogwild_passes": 24_000}[passes]
+
+
+def test_sgns_prints_one_json_line(sgns, text, capsys, monkeypatch):
+    """A very short run has every key of a long one; without word2vec's program it says so."""
+    monkeypatch.setattr(sgns, "find_program", lambda: None)
+    harness.print_json(sgns.speed(text, Options(rounds=1, seconds=0.0)))
+    (line,) = capsys.readouterr().out.splitlines()
+    record = json.loads(line)
+    assert record["name"] == "sgns"
+    assert set(record["peers"]) == set(record["against"]) == {"gensim", "gensim-file"}
+    assert record["best_peer"] in record["peers"]
+    assert record["word2vec.c"].startswith("not raced")
+    assert {"python", "torch", "gensim"} <= set(record["versions"])
+    for part in (record, record["wall"]):
+        for ratio in ("ratio_float32", "ratio_shipped"):
+            low, high = part["spread"][ratio]
+            assert 0 < low <= part[ratio] <= high
+
+
+def test_two_cores_are_given_back(sgns, text):
+    """Threads and cores are as before; the best way's ratio is reported."""
+    import os
+
+    before = torch.get_num_threads(), os.sched_getaffinity(0)
+    record = sgns.two_cores(text, Options(rounds=1, seconds=0.0))
+    assert (torch.get_num_threads(), os.sched_getaffinity(0)) == before
+    assert record["best"] in record["litgen"]
+    rate, peer = record["litgen"][record["best"]], record["peers"][record["best_peer"]]
+    assert record["ratio_two_cores"] == pytest.approx(rate / peer, rel=0.01)
+
+
+def test_shipped_products_are_those_of_the_recipe(sgns, monkeypatch):
+    """While the recipe trains after the edges' configuration, torch's setting is this one."""
+    before = torch.get_float32_matmul_precision()
+
+    class Seen(Exception):
+        """What was set when training began."""
+
+    def look(*_):
+        raise Seen(torch.get_float32_matmul_precision())
+
+    corpus = sgns.Corpus(torch.zeros(1).long(), torch.zeros(1).long())
+    monkeypatch.setattr(sgns.addresses, "text", lambda _: (None, corpus))
+    monkeypatch.setattr(sgns.addresses, "fit", look)
+    for name in ("held_pairs", "start"):
+        monkeypatch.setattr(sgns.addresses, name, lambda *_: None)
+    with harness.as_shipped(), pytest.raises(Seen) as seen:
+        sgns.addresses.train(sgns.CONFIG, 0, torch.device("cpu"))
+    with sgns.shipped():
+        assert str(seen.value) == torch.get_float32_matmul_precision()
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_the_programs_own_speed_is_charged(sgns, text, tmp_path):
+    """12,000 words at 6,000 a second are two seconds; the last figure that it prints counts."""
+    program = tmp_path / "word2vec"
+    says = "Words/thread/sec: 1.00k  \\rAlpha: 0.1 Words/thread/sec: 6.00k  "
+    program.write_text(f"#!/bin/sh\nprintf '{says}'\n")
+    program.chmod(0o755)
+    clock = sgns.Clock()
+    assert sgns.c_passes(text, str(program), clock)() == 12_000
+    assert clock.charged == pytest.approx(2.0)
+    program.write_text("#!/bin/sh\necho nothing\n")
+    with pytest.raises(RuntimeError, match="reports no speed"):
+        sgns.c_rate(str(program), text.whole.file)
+
+
+def test_quality_compares_with_gensim(sgns, text, monkeypatch):
+    """Three trainings of everyone, judged on pairs; the difference is ours less gensim's."""
+    from types import SimpleNamespace
+
+    pairs = tuple((2 * a, 2 * b) for a, b in zip(LETTERS[:9], LETTERS[9:18], strict=True))
+    people = SimpleNamespace(pairs=pairs, scores=torch.arange(9.0))
+    monkeypatch.setattr(sgns.word_similarity, "load_pairs", lambda _: people)
+    record = sgns.quality(text, epochs=1, seeds=2)
+    assert set(record["spearman"]) == {
+        "litgen-float32",
+        "litgen-shipped",
+        "litgen-hogwild",
+        "gensim",
+    }
+    for name, difference in record["difference"].items():
+        for judge, value in difference.items():
+            ours, theirs = (record["spearman"][who][judge]["mean"] for who in (name, "gensim"))
+            assert value == pytest.approx(ours - theirs, abs=2e-4)
+            assert len(record["spearman"][name][judge]["seeds"]) == 2

@@ -293,6 +293,23 @@ def test_samples_in_no_known_format(bad: Said, ok: Said, out: str) -> None:
     assert repr(out) in said
 
 
+def test_a_classifier_has_nothing_to_sample(bad: Said) -> None:
+    """Said before anything is trained."""
+    assert "primer/classifier makes no images" in bad("sample", "primer/classifier")
+
+
+def test_points_are_no_picture(
+    bad: Said, ok: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe that draws points of the plane says so, and writes nothing."""
+    ok("train", "vae/digits", "--profile", "cpu")
+    monkeypatch.setattr(digits, "sample", lambda run, count, generator: torch.zeros(count, 2))
+    out = tmp_path / "points.png"
+    line = bad("sample", "vae/digits", "--out", str(out))
+    assert "vae/digits draws no images: let --out end in .npy" in line
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("count", ["0", "-1"])
 def test_no_samples(bad: Said, ok: Said, count: str) -> None:
     """Zero is no count."""

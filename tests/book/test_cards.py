@@ -91,9 +91,8 @@ def test_cards_on_pages(tmp_path: Path) -> None:
     """The card at the chapter's head, the list that leads to it; a lacking field is an error."""
     files = {name: text for name, text in BOOK.items() if "deep" not in name}
     files.pop("book/two/figure.md")
-    files |= {
-        "index.md": BOOK["index.md"].replace("book/two/figure\n", ""),
-    }
+    index = BOOK["index.md"].replace("book/two/figure\n", "")
+    files |= {"index.md": f"{index}\n```{{chapter-list}} book/empty\n```\n"}
     files["_toc.yml"] = BOOK["_toc.yml"].replace("  - file: book/two/figure\n", "")
     write(tmp_path, files)
     assert build(tmp_path).warnings == ""
@@ -106,6 +105,7 @@ def test_cards_on_pages(tmp_path: Path) -> None:
     index = (site / "index.html").read_text("utf8")
     assert "The light one" in index
     assert "A chapter in one sentence. (" in index
+    assert index.count("The chapters of this part are still to come.") == 1
     assert 'href="book/one/light.html"' in index
     edit(tmp_path / "book/one/light.md", "  minutes: 5\n", "")
     edit(tmp_path / "book/one/light.md", "  needs: nothing at all.\n", "")

@@ -15,7 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from litgen import plotting, runs
+from litgen.density import kde, ppca
+from litgen.primer import surfaces
+from litgen.recipes import density_protocol
+from litgen.recipes.primer import classifier
 from litgen.recipes.vae import plane
+from litgen.recipes.words import addresses
+from litgen.words import similarity
 from tests.browser.visits import CHAPTER, SETTLE, missing, show_theme
 
 pytestmark = pytest.mark.browser
@@ -296,3 +302,504 @@ def test_snapshots_follow_the_keys(snapshots: Any) -> None:
     assert (picture(canvas) != seen).any()
     page.keyboard.press("End")
     assert slider.input_value() == slider.get_attribute("max")
+
+
+# one slider a coordinate ------------------------------------------------------------------------
+
+FACES = "book/density/ppca.html"
+DECODE = "codes => codes.map((z) => [...litgen.widgets['code-sliders'].compute(z)])"
+
+
+@pytest.fixture
+def sliders(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the faces' eight sliders on a page of its own."""
+    return started(open_page(FACES, formulas=False), "code-sliders")
+
+
+@pytest.fixture
+def decoded() -> Callable[[Tensor], Tensor]:
+    """Return the decoder that the chapter shows, fitted anew."""
+    train, _ = density_protocol.grey_faces()
+    return ppca.fit(train.double(), 8).decode
+
+
+def test_code_sliders_compute_what_pytorch_computes(
+    real_data: None, sliders: Any, decoded: Callable[[Tensor], Tensor]
+) -> None:
+    """Every pixel of 20 random codes; directions may be turned round, so up to their signs."""
+    codes = torch.randn(20, 8, generator=torch.Generator().manual_seed(0)).double()
+    basis = torch.cat([torch.zeros(1, 8), torch.eye(8)]).double()
+    mean, *steps = torch.tensor(sliders.page.evaluate(DECODE, basis.tolist())).double()
+    weight = torch.stack(steps, dim=1) - mean[:, None]
+    known = decoded(basis)
+    signs = (weight * (known[1:] - known[0]).T).sum(dim=0).sign()
+    assert signs.abs().sum() == 8
+    computed = torch.tensor(sliders.page.evaluate(DECODE, codes.tolist())).double()
+    expected = decoded(codes * signs)
+    assert expected.std(dim=0).min() > 0.01
+    torch.testing.assert_close(computed, expected, atol=5e-3, rtol=0)
+
+
+def test_code_sliders_show_the_decoded_face(sliders: Any) -> None:
+    """A slider moves its own coordinate; the picture is what the network computes, clamped."""
+    canvas, text = sliders.locator("canvas"), sliders.locator("output")
+    names = [f"z{n}" for n in "₁₂₃₄₅₆₇₈"]
+    assert sliders.get_by_role("slider").count() == len(names)
+    assert text.inner_text() == "|z| = 0.00"
+    seen = [picture(canvas)]
+    for i, name in enumerate(names):
+        sliders.get_by_role("slider", name=name).fill("2.5")
+        code = [2.5] * (i + 1) + [0.0] * (7 - i)
+        assert text.inner_text() == f"|z| = {2.5 * (i + 1) ** 0.5:.2f}"
+        grey = 255 * np.array(sliders.page.evaluate(DECODE, [code])[0]).reshape(25, 25)
+        seen.append(picture(canvas))
+        assert np.abs(seen[-1][..., :3] - grey.clip(0, 255)[..., None]).max() <= 1
+        assert (seen[-1][..., 3] == 255).all()
+        assert (seen[-1] != seen[-2]).any()
+    sliders.get_by_role("button", name="Mean").click()
+    assert (picture(canvas) == seen[0]).all()
+    assert text.inner_text() == "|z| = 0.00"
+
+
+def test_code_sliders_draw_codes_from_the_prior(sliders: Any) -> None:
+    """200 random codes: mean 0 and variance 1 in every coordinate, within five errors."""
+    button, inputs = sliders.get_by_role("button", name="Draw a code"), sliders.locator("input")
+    button.click()
+    first = picture(sliders.locator("canvas"))
+    button.click()
+    assert (picture(sliders.locator("canvas")) != first).any()
+    draw = """(figure) => Array.from({ length: 200 }, () => {
+      figure.querySelectorAll("button")[1].click();
+      return [...figure.querySelectorAll("input")].map((slider) => +slider.value);
+    })"""
+    codes = np.array(sliders.evaluate(draw))
+    assert codes.shape == (200, inputs.count())
+    assert np.abs(codes.mean(axis=0)).max() < 5 / 200**0.5
+    assert np.abs(codes.var(axis=0) - 1).max() < 5 * (2 / 200) ** 0.5
+    assert np.abs(np.corrcoef(codes.T) - np.eye(8)).max() < 5 / 200**0.5
+
+
+def test_code_sliders_follow_the_keys_and_have_names(sliders: Any) -> None:
+    """Tab goes from slider to slider and to the buttons; the picture says what it is."""
+    page, text = sliders.page, sliders.locator("output")
+    sliders.locator("input").first.focus()
+    page.keyboard.press("End")
+    assert text.inner_text() == "|z| = 3.00"
+    for _ in range(8):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert text.inner_text() == "|z| = 0.00"
+    assert len(sliders.locator("canvas").get_attribute("aria-label")) > 20
+    assert sliders.locator("img").count() == 0
+    assert len(sliders.locator("figcaption").inner_text()) > 20
+
+
+# word-map ----------------------------------------------------------------------------------------
+
+WORDS = "book/words/skipgram.html"
+NEIGHBOURS = "([word, count]) => litgen.widgets['word-map'].neighbours(word, count)"
+
+
+@pytest.fixture(scope="module")
+def words_page(browser: Any, address: str) -> Any:
+    """Return the chapter of words, shared by the checks that leave it as they found it."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page.goto(address + WORDS)
+    page.evaluate(SETTLE, True)
+    return page
+
+
+@pytest.fixture
+def word_map(words_page: Any) -> Any:
+    """Return the map of words, in the state in which a page opens."""
+    figure = started(words_page, "word-map")
+    words_page.evaluate("litgen.widgets['word-map'].choose('war')")
+    return figure
+
+
+def shown_neighbours(figure: Any) -> list[str]:
+    """Return the words of the list, nearest first."""
+    return [button.inner_text() for button in figure.locator("ol button").all()]
+
+
+def test_word_map_finds_the_neighbours_that_pytorch_finds(word_map: Any, real_data: None) -> None:
+    """For five words, among the two thousand: cosines to what a byte a number can hold."""
+    profile, _ = runs.planned("words/addresses")
+    found = runs.find("words/addresses", profile)
+    if found is None:
+        missing("no fresh run of words/addresses: the site shows an older one")
+    vectors = addresses.restore(found)
+    words = vectors.vocabulary.words[:2_000]
+    unit = similarity.normalized(vectors.centres[:2_000])
+    for word in ("war", "gold", "the", "children", "treaty"):
+        cosine = unit @ unit[words.index(word)]
+        best = cosine.topk(11).indices.tolist()[1:]
+        answer = word_map.page.evaluate(NEIGHBOURS, [word, 10])
+        values = [value for _, value in answer]
+        assert values == sorted(values, reverse=True)
+        expected = [cosine[words.index(other)].item() for other, _ in answer]
+        assert values == pytest.approx(expected, abs=0.01)
+        assert min(expected) > cosine[best[-1]].item() - 0.01
+        assert len({other for other, _ in answer} & {words[i] for i in best}) >= 8
+
+
+def test_word_map_searches(word_map: Any) -> None:
+    """Typing a word chooses it; one that is not there is said, and the list stays."""
+    field, text = word_map.get_by_role("searchbox", name="word"), word_map.locator("output")
+    before = shown_neighbours(word_map)
+    field.fill("Gold ")
+    assert text.inner_text().startswith("gold, word ")
+    after = shown_neighbours(word_map)
+    assert len(after) == 10
+    assert after != before
+    field.fill("zebra")
+    assert text.inner_text() == "zebra: not among these 2000 words"
+    assert shown_neighbours(word_map) == after
+
+
+def test_word_map_follows_mouse_and_keys(word_map: Any) -> None:
+    """A neighbour's button, the arrow keys and a click on the map choose another word."""
+    canvas, text = word_map.locator("canvas"), word_map.locator("output")
+    seen = [text.inner_text()]
+    nearest = shown_neighbours(word_map)[0]
+    word_map.locator("ol button").first.click()
+    seen.append(text.inner_text())
+    assert seen[-1].startswith(f"{nearest}, ")
+    canvas.focus()
+    place = word_map.page.evaluate("scrollY")
+    word_map.page.keyboard.press("ArrowRight")
+    seen.append(text.inner_text())
+    word_map.page.keyboard.press("ArrowUp")
+    assert text.inner_text() == seen[-2]
+    assert word_map.page.evaluate("scrollY") == place
+    picture_before = picture(canvas)
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] * 0.1, "y": box["height"] * 0.5})
+    seen.append(text.inner_text())
+    assert (picture(canvas) != picture_before).any()
+    assert len(set(seen)) == 4
+
+
+def test_word_map_works_from_a_disk(browser: Any, site: Path, word_map: Any) -> None:
+    """Opened as a file it finds the same neighbours, without an error of our scripts."""
+    errors: list[str] = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((site / WORDS).as_uri())
+    page.evaluate(SETTLE, True)
+    started(page, "word-map")
+    expected = word_map.page.evaluate(NEIGHBOURS, ["gold", 10])
+    assert page.evaluate(NEIGHBOURS, ["gold", 10]) == expected
+    page.close()
+    assert not errors
+
+
+# book/primer/optimisation.md: paths of optimisers on a surface ---------------------------------
+
+DESCENT = "book/primer/optimisation.html"
+RULES: dict[str, Callable[[list[Tensor], float], torch.optim.Optimizer]] = {
+    "gradient descent": lambda x, rate: torch.optim.SGD(x, rate),
+    "heavy ball": lambda x, rate: torch.optim.SGD(x, rate, momentum=0.9),
+    "Nesterov": lambda x, rate: torch.optim.SGD(x, rate, momentum=0.9, nesterov=True),
+    "RMSProp": lambda x, rate: torch.optim.RMSprop(x, rate),
+    "Adam": lambda x, rate: torch.optim.Adam(x, rate),
+}
+
+
+@pytest.fixture
+def descent(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the surface on a page of its own."""
+    return started(open_page(DESCENT, formulas=False), "descent")
+
+
+def walked(surface: str, rule: str, rate: float, start: list[float], steps: int) -> Tensor:
+    """Return the path that torch.optim takes."""
+    x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    optimizer = RULES[rule]([x], rate)
+    places = [x.detach().clone()]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        surfaces.SURFACES[surface](x).backward()
+        optimizer.step()
+        places.append(x.detach().clone())
+    return torch.stack(places)
+
+
+def test_paths_are_those_of_pytorch(descent: Any) -> None:
+    """All surfaces, optimisers and two learning rates, 150 steps, every place to 1e-4."""
+    for surface, rule in itertools.product(surfaces.SURFACES, RULES):
+        for rate in (0.003, 0.02):
+            expected = walked(surface, rule, rate, [-1.3, 0.7], 150)
+            assert (expected[-1] - expected[0]).abs().max() > 0.1
+            path = descent.page.evaluate(
+                "a => litgen.widgets.descent.compute(...a)",
+                [surface, rule, rate, [-1.3, 0.7], 150],
+            )
+            torch.testing.assert_close(
+                torch.tensor(path, dtype=torch.float64), expected, atol=1e-4, rtol=1e-4
+            )
+
+
+def test_descent_says_where_it_ends(descent: Any) -> None:
+    """The height in the text is that of PyTorch's path, for each choice that a reader makes."""
+    text = descent.locator("output")
+    rate, steps = descent.get_by_role("slider").all()
+    surface, rule = descent.get_by_role("combobox").all()
+    for name, optimizer, exponent, count in (
+        ("ravine", "Nesterov", "-1.5", "40"),
+        ("rosenbrock", "RMSProp", "-2", "150"),
+        ("ravine", "gradient descent", "-0.7", "25"),
+    ):
+        surface.select_option(name)
+        rule.select_option(optimizer)
+        rate.fill(exponent)
+        steps.fill(count)
+        start = {"ravine": [-2.6, 1.2], "rosenbrock": [-1.4, 0.4]}[name]
+        path = walked(name, optimizer, 10 ** float(exponent), start, int(count))
+        height = surfaces.SURFACES[name](path[-1]).item()
+        assert f"after {count} steps" in text.inner_text()
+        shown = float(text.inner_text().split("height ")[1].split()[0])
+        assert shown == pytest.approx(height, rel=6e-3)
+
+
+def test_descent_follows_mouse_and_keys(descent: Any) -> None:
+    """The start goes where it is dragged or pushed, and stays on the surface."""
+    canvas, text = descent.locator("canvas"), descent.locator("output")
+    descent.get_by_role("combobox").first.select_option("ravine")
+    seen = [picture(canvas)]
+    box = canvas.bounding_box()
+    mouse = descent.page.mouse
+    mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
+    mouse.down()
+    mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"], steps=3)
+    mouse.up()
+    x, y = (float(v) for v in text.inner_text().split("(")[1].split(")")[0].split(","))
+    assert (x, y) == pytest.approx((-1.5, 1.5), abs=0.03)
+    seen.append(picture(canvas))
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowUp"):
+        descent.page.keyboard.press(key)
+        seen.append(picture(canvas))
+    moved = [float(v) for v in text.inner_text().split("(")[1].split(")")[0].split(",")]
+    assert moved == pytest.approx([x + 0.1, y + 0.1], abs=0.011)
+    assert all((a != b).any() for a, b in itertools.pairwise(seen))
+    descent.page.evaluate("litgen.widgets.descent.choose(-99, 99)")
+    assert "from (-3.00, 3.00)" in text.inner_text()
+
+
+def test_descent_plays_and_stops_at_the_end(descent: Any) -> None:
+    """Nothing moves until asked; Play goes from the start to the last step and stays there."""
+    clock, button = descent.page.clock, descent.get_by_role("button")
+    slider = descent.get_by_role("slider", name="steps")
+    last = slider.get_attribute("max")
+    assert slider.input_value() == last
+    clock.install()
+    clock.run_for(2_000)
+    assert slider.input_value() == last
+    button.click()
+    assert (slider.input_value(), button.inner_text()) == ("0", "Pause")
+    clock.run_for(630)
+    button.click()
+    paused = slider.input_value()  # the clock also runs by itself
+    assert 10 <= int(paused) < 50
+    clock.run_for(1_000)
+    assert (slider.input_value(), button.inner_text()) == (paused, "Play")
+    button.click()
+    clock.run_for(60_000)
+    assert (slider.input_value(), button.inner_text()) == (last, "Play")
+
+
+def test_descent_steps_where_motion_is_not_wanted(browser: Any, address: str) -> None:
+    """With prefers-reduced-motion a click is one step, and no clock moves anything."""
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(address + DESCENT)
+    figure = started(page, "descent")
+    button, slider = figure.get_by_role("button"), figure.get_by_role("slider", name="steps")
+    page.clock.install()
+    assert button.inner_text() == "Step"
+    for expected in ("0", "1", "2"):
+        button.click()
+        page.clock.run_for(2_000)
+        assert (slider.input_value(), button.inner_text()) == (expected, "Step")
+    context.close()
+
+
+def test_descent_names_what_left_all_numbers(descent: Any) -> None:
+    """A path that diverges is said to, and breaks nothing."""
+    descent.get_by_role("combobox").first.select_option("rosenbrock")
+    descent.get_by_role("combobox").last.select_option("gradient descent")
+    descent.get_by_role("slider", name="learning rate").fill("0")
+    assert "beyond all numbers" in descent.locator("output").inner_text()
+
+
+# classify ----------------------------------------------------------------------------------------
+
+CONVOLUTION = "book/primer/convolution.html"
+ANSWER = "pictures => pictures.map((x) => [...litgen.widgets.classify.compute(x)])"
+IMAGE = "[...litgen.widgets.classify.image()]"
+
+
+@pytest.fixture
+def classify(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the classifier on a page of its own."""
+    return started(open_page(CONVOLUTION, formulas=False), "classify")
+
+
+@pytest.fixture
+def small(real_data: None) -> runs.Run:
+    """Return the run whose weights the page has."""
+    found = runs.find("primer/classifier", "cpu")
+    if found is None:
+        missing("no fresh run of primer/classifier in the CPU profile; `make book` trains it")
+    return found
+
+
+def pixels_of(figure: Any) -> Tensor:
+    """Return the picture as the page holds it, (28, 28)."""
+    return torch.tensor(figure.page.evaluate(IMAGE)).view(28, 28)
+
+
+def test_classify_computes_what_pytorch_computes(classify: Any, small: runs.Run) -> None:
+    """On eight test pictures and on noise, every logit to 1e-4."""
+    x = small.tensors["examples.x"][:8].float() / 255
+    x = torch.cat([x, torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))])
+    with torch.no_grad():
+        expected = classifier.restore(small)(x)
+    assert expected.std(dim=0).min() > 0.5
+    computed = torch.tensor(classify.page.evaluate(ANSWER, x.flatten(1).tolist()))
+    torch.testing.assert_close(computed, expected, atol=1e-4, rtol=0)
+    probabilities = expected[0].softmax(dim=0)
+    shown = [int(text.split()[0]) for text in classify.locator(".share").all_inner_texts()]
+    assert shown == pytest.approx((100 * probabilities).tolist(), abs=0.51)
+    name = classify.locator(".winner .name").inner_text()
+    assert classify.locator("output").inner_text().startswith(name + ", ")
+
+
+def test_classify_shows_and_moves_test_pictures(classify: Any, small: runs.Run) -> None:
+    """The next picture; arrow keys and a drag move it by whole pixels, black comes in."""
+    pictures = small.tensors["examples.x"][:2, 0].float() / 255
+    torch.testing.assert_close(pixels_of(classify), pictures[0])
+    classify.get_by_role("button", name="Next picture").click()
+    torch.testing.assert_close(pixels_of(classify), pictures[1])
+    canvas = classify.locator("canvas")
+    canvas.focus()
+    place = classify.page.evaluate("scrollY")
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
+        classify.page.keyboard.press(key)
+    expected = torch.zeros(28, 28)
+    expected[:-1, 2:] = pictures[1][1:, :-2]
+    torch.testing.assert_close(pixels_of(classify), expected)
+    assert classify.page.evaluate("scrollY") == place
+    box, mouse = canvas.bounding_box(), classify.page.mouse
+    step = box["width"] / 28
+    mouse.move(box["x"] + 10.5 * step, box["y"] + 10.5 * step)
+    mouse.down()
+    mouse.move(box["x"] + 8.5 * step, box["y"] + 11.5 * step, steps=4)
+    mouse.up()
+    mouse.move(box["x"] + 20.5 * step, box["y"] + 20.5 * step)
+    back = torch.zeros(28, 28)
+    back[1:, :-2] = expected[:-1, 2:]
+    torch.testing.assert_close(pixels_of(classify), back)
+    shown = picture(canvas)[10::20, 10::20, 0]
+    assert np.abs(shown - 255 * back.numpy()).max() <= 1
+
+
+def test_classify_draws_and_erases_by_mouse_and_keys(classify: Any) -> None:
+    """A line appears where the mouse goes, and goes where the eraser does."""
+    page, canvas = classify.page, classify.locator("canvas")
+    classify.get_by_role("button", name="Clear").click()
+    assert pixels_of(classify).abs().max() == 0
+    classify.get_by_role("radio", name="draw").check()
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    step = box["width"] / 28
+    page.mouse.move(box["x"] + 5.5 * step, box["y"] + 8.5 * step)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20.5 * step, box["y"] + 8.5 * step, steps=30)
+    page.mouse.up()
+    drawn = pixels_of(classify)
+    assert (drawn[8, 5:21] > 0.85).all()
+    assert drawn[11:].max() == 0
+    assert drawn[:, :3].max() == 0
+    before = classify.locator("output").inner_text()
+    canvas.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press(" ")
+    assert pixels_of(classify)[14, 20] > 0.85
+    classify.get_by_role("radio", name="erase").check()
+    canvas.focus()
+    page.keyboard.press("Space")
+    assert pixels_of(classify)[14, 20] == 0
+    assert (pixels_of(classify)[8, 5:21] > 0.85).all()
+    assert before
+
+
+# the bandwidth of book/density/kde.md ----------------------------------------------------------
+
+
+@pytest.fixture
+def bandwidth(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the kernels on a page of its own."""
+    return started(open_page("book/density/kde.html", formulas=False), "kde")
+
+
+def test_kernels_are_those_of_python(bandwidth: Any) -> None:
+    """Density, training and leave-one-out likelihood at five bandwidths, by litgen.density.kde."""
+    points = bandwidth.page.evaluate("[...litgen.widgets.kde.points]")
+    data = torch.tensor(points, dtype=torch.float64)[:, None]
+    places = torch.linspace(-3, 3, 13, dtype=torch.float64)[:, None]
+    for h in (0.02, 0.1, 0.3, 1.0, 2.5):
+        found = bandwidth.page.evaluate(
+            "([h, x]) => litgen.widgets.kde.compute(h, x)", [h, places.flatten().tolist()]
+        )
+        expected = kde.log_prob(places, data, h).exp().tolist()
+        assert found["density"] == pytest.approx(expected, abs=1e-9)
+        assert found["training"] == pytest.approx(kde.log_prob(data, data, h).mean().item())
+        assert found["leftOut"] == pytest.approx(kde.leave_one_out(data, h).log_likelihood)
+
+
+def test_the_bandwidth_follows_its_slider(bandwidth: Any) -> None:
+    """It opens at the best one; keys and values move picture, text and what a reader hears."""
+    slider, text = bandwidth.get_by_role("slider", name="bandwidth"), bandwidth.locator("output")
+    points = bandwidth.page.evaluate("[...litgen.widgets.kde.points]")
+    best, value = kde.fit_bandwidth(torch.tensor(points, dtype=torch.float64)[:, None])
+    assert f"h = {best:.2f}" in text.inner_text()
+    assert f"one left out {value:.2f} nats" in text.inner_text()
+    canvas = bandwidth.locator("canvas")
+    seen = picture(canvas)
+    slider.fill("-3")
+    assert text.inner_text().startswith("h = 0.05: training ")
+    assert slider.get_attribute("aria-valuetext") == text.inner_text()
+    assert (picture(canvas) != seen).any()
+    slider.press("ArrowRight")
+    assert "h = 0.05" in text.inner_text()
+    assert slider.input_value() == "-2.99"
+    assert len(canvas.get_attribute("aria-label")) > 20
+
+
+def test_the_kernels_redraw_with_the_theme(bandwidth: Any) -> None:
+    """The axis takes the text's colour in both themes."""
+    canvas = bandwidth.locator("canvas")
+
+    def axis() -> float:
+        return float(picture(canvas)[456, 5:40, :3].mean())
+
+    assert axis() < 100
+    show_theme(bandwidth.page, "dark")
+    assert eventually(lambda: axis() > 150)
+
+
+def test_the_kernels_stand_where_the_density_is(bandwidth: Any) -> None:
+    """With narrow kernels the thick curve is high at a crowd of points and zero where none is."""
+    bandwidth.get_by_role("slider", name="bandwidth").fill("-1.5")
+    points = torch.tensor(bandwidth.page.evaluate("[...litgen.widgets.kde.points]"))[:, None]
+    shown = picture(bandwidth.locator("canvas"))
+    blue = (np.abs(shown[..., :3] - [0, 0x72, 0xB2]).sum(axis=2) < 30) & (shown[..., 3] > 200)
+    for x in (-1.5, -0.5, 0.3, 1.2):
+        column = round((x + 3.2) / 6.0 * 960)
+        expected = 456 * (1 - kde.log_prob(torch.tensor([[x]]), points, 0.2231).exp().item() / 0.8)
+        rows = np.flatnonzero(blue[:, column])
+        assert rows.size
+        assert np.abs(rows - expected).min() < 6

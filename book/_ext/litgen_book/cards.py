@@ -117,13 +117,16 @@ class ChapterList(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Write a grid of cards as Markdown and let the page's own parser read it."""
+        self.env.note_dependency(str(chapters.ROOT / "_toc.yml"))
+        found = listed(self.arguments[0] if self.arguments else "")
+        if not found:
+            return [nodes.paragraph(text="The chapters of this part are still to come.")]
         lines = ["::::{grid} 1 1 2 2", ":gutter: 3", ""]
-        for name, title, about in listed(self.arguments[0] if self.arguments else ""):
+        for name, title, about in found:
             self.env.note_dependency(str(chapters.ROOT / f"{name}.md"))
             lines += [f":::{{grid-item-card}} {title}", f":link: /{name}", ":link-type: doc", ""]
             lines += [f"{about['summary']} ({{cite:t}}`{about['paper']}`)", ":::", ""]
         lines.append("::::")
-        self.env.note_dependency(str(chapters.ROOT / "_toc.yml"))
         box = nodes.container()
         text = StringList(lines, self.env.docname)
         self.state.nested_parse(text, self.content_offset, box)

@@ -23,6 +23,7 @@ import nbformat
 from nbformat import NotebookNode
 from pybtex.database import BibliographyData
 
+from litgen_book import family_map
 from litgen_book.equations import LABEL
 
 __all__ = ["Page", "plain", "portable", "source_of"]
@@ -232,6 +233,8 @@ def _directive(
         return _lowered(body, page)
     if name == "chapter-card":
         return [f"[This chapter on the site]({page.url})"]
+    if name == "family-map":
+        return ["", *family_map.plain_lines(page.site), ""]
     if name in DROPPED:
         return []
     raise ValueError(f"the download cannot hold a {{{name}}} directive")

@@ -1,0 +1,1 @@
+"""Density models with exact likelihoods."""

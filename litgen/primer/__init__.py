@@ -1,0 +1,1 @@
+"""Neural networks in PyTorch, enough for this book."""
