@@ -107,7 +107,8 @@ def build_freia(dims: int, couplings: int, width: int) -> Built:
 
     def log_prob(x: Tensor) -> Tensor:
         z, log_det = flow(x)
-        return -0.5 * (z.square() + 1.8378770664093453).sum(dim=1) + log_det
+        nats: Tensor = -0.5 * (z.square() + 1.8378770664093453).sum(dim=1) + log_det
+        return nats
 
     return flow, log_prob, lambda count: flow(torch.randn(count, dims), rev=True)[0]
 

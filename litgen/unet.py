@@ -2,7 +2,7 @@
 
 Chapter: book/diffusion/ddpm.md.  Proof: tests/test_unet.py.
 References: Ronneberger, Fischer & Brox, "U-Net" (2015); Ho, Jain & Abbeel, "Denoising Diffusion
-    Probabilistic Models" (2020), appendix B, for time, residual blocks and attention.
+Probabilistic Models" (2020), appendix B, for time, residual blocks and attention.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 Chapter: book/diffusion/ddpm.md.  Proof: tests/diffusion/test_ddpm.py.
 References: Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models" (2020); Salimans & Ho,
-    "Progressive Distillation for Fast Sampling of Diffusion Models" (2022), for v.
+"Progressive Distillation for Fast Sampling of Diffusion Models" (2022), for v.
 
 Notation: the paper's x_0 is ``x``, x_t is ``x_t``, epsilon is ``noise``. ``t`` has one entry per
 example and runs from 1 to T; alpha_bar[0] is 1 (see litgen.diffusion.schedule).

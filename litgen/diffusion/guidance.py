@@ -2,7 +2,7 @@
 
 Chapter: book/diffusion/guidance.md.  Proof: tests/diffusion/test_guidance.py.
 References: Dhariwal & Nichol, "Diffusion Models Beat GANs on Image Synthesis" (2021), section 4;
-    Ho & Salimans, "Classifier-Free Diffusion Guidance" (2022).
+Ho & Salimans, "Classifier-Free Diffusion Guidance" (2022).
 
 Notation: ``scale`` 0 ignores the class, 1 is the conditional model, more than 1 exaggerates it.
 (Ho & Salimans' w is scale - 1.)

@@ -2,7 +2,7 @@
 
 Chapter: book/diffusion/ddpm.md.  Proof: tests/diffusion/test_schedule.py.
 References: Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models" (2020), section 2; Nichol
-    & Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (2021), section 3.2.
+& Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (2021), section 3.2.
 
 Time runs from t = 0, the data, to t = T, almost pure noise. ``alpha_bar`` has T + 1 entries, so
 ``alpha_bar[t]`` belongs to x_t, and ``alpha_bar[0]`` is 1.

@@ -2,7 +2,7 @@
 
 Chapter: book/flows/coupling.md.  Proof: tests/flows/test_coupling.py.
 References: Dinh, Krueger & Bengio, "NICE" (2015); Dinh, Sohl-Dickstein & Bengio, "Density
-    estimation using Real NVP" (2017), section 3.
+estimation using Real NVP" (2017), section 3.
 
 Notation: the paper's s is ``log_scale``, t is ``shift``. Forward is from data x to latent z
 everywhere; a log-determinant is always that of the forward map.

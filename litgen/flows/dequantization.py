@@ -2,8 +2,8 @@
 
 Chapter: book/flows/realnvp.md.  Proof: tests/flows/test_dequantization.py.
 References: Theis, van den Oord & Bethge, "A note on the evaluation of generative models" (2016),
-    section 3.1; Dinh, Sohl-Dickstein & Bengio (2017), section 4.1; Ho, Chen, Srinivas, Duan &
-    Abbeel, "Flow++" (2019), section 3.1.
+section 3.1; Dinh, Sohl-Dickstein & Bengio (2017), section 4.1; Ho, Chen, Srinivas, Duan &
+Abbeel, "Flow++" (2019), section 3.1.
 """
 
 import math

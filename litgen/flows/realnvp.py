@@ -2,7 +2,7 @@
 
 Chapter: book/flows/realnvp.md.  Proof: tests/flows/test_realnvp.py.
 References: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP" (2017), sections 3.4
-    to 3.7; Kingma & Dhariwal, "Glow" (2018), section 3.1, for the activation norm.
+to 3.7; Kingma & Dhariwal, "Glow" (2018), section 3.1, for the activation norm.
 
 Forward is from data to latent, as in litgen.flows.coupling.
 """

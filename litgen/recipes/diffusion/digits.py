@@ -2,7 +2,7 @@
 
 Chapter: book/diffusion/ddpm.md.  Proof: tests/recipes/test_diffusion.py.
 References: Ho, Jain & Abbeel (2020); Ho & Salimans (2022), whose label dropout lets one network
-    serve with and without a class.
+serve with and without a class.
 """
 
 import dataclasses

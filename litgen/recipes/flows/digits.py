@@ -2,7 +2,7 @@
 
 Chapter: book/flows/realnvp.md.  Proof: tests/recipes/test_flows.py.
 References: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP" (2017); the protocol
-    (uniform dequantisation, bits per dimension on the test set) is that of its section 4.
+(uniform dequantisation, bits per dimension on the test set) is that of its section 4.
 """
 
 import dataclasses
