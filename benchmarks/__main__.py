@@ -13,6 +13,8 @@ import importlib
 from collections.abc import Sequence
 
 NAMES = {
+    "ddpm-train": "U-Net and DDPM, training step; diffusers, denoising-diffusion-pytorch",
+    "ddpm-sample": "the same, DDIM steps",
     "realnvp-train": "RealNVP on vectors, training step; zuko, nflows, normflows, FrEIA",
     "realnvp-sample": "RealNVP on vectors, sampling; the same peers",
     "sgns": "skip-gram with negative sampling: words a second; gensim, word2vec's C",

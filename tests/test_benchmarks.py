@@ -142,13 +142,14 @@ def test_unknown_name_is_one_line(capsys):
     assert command.main(["vae-stepp"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "benchmarks: unknown benchmark 'vae-stepp'; there are: sgns, vae-step\n"
+    names = "ddpm-train, ddpm-sample, realnvp-train, realnvp-sample, sgns, vae-step"
+    assert err == f"benchmarks: unknown benchmark 'vae-stepp'; there are: {names}\n"
 
 
 def test_without_a_name_the_names_are_listed(capsys):
     """Listing needs no peer installed."""
     assert command.main([]) == 0
-    assert capsys.readouterr().out.startswith("sgns  ")
+    assert capsys.readouterr().out.startswith("ddpm-train  ")
 
 
 def test_parameter_counts_are_equal(vae_step):
@@ -418,3 +419,82 @@ def test_quality_compares_with_gensim(sgns, text, monkeypatch):
             ours, theirs = (record["spearman"][who][judge]["mean"] for who in (name, "gensim"))
             assert value == pytest.approx(ours - theirs, abs=2e-4)
             assert len(record["spearman"][name][judge]["seeds"]) == 2
+
+
+# flows and diffusion -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def realnvp():
+    """Return the module, where its peers are installed."""
+    for peer in ("FrEIA", "normflows", "nflows", "zuko"):
+        pytest.importorskip(peer)
+    from benchmarks import realnvp
+
+    return realnvp
+
+
+@pytest.fixture(scope="module")
+def ddpm():
+    """Return the module, where its peers are installed."""
+    pytest.importorskip("diffusers")
+    pytest.importorskip("denoising_diffusion_pytorch")
+    from benchmarks import ddpm
+
+    return ddpm
+
+
+def test_flows_have_equal_parameters(realnvp):
+    """Eight couplings 32-128-128-64; FrEIA adds a scale and a shift of each coordinate to each."""
+    expected = 8 * (32 * 128 + 128 + 128 * 128 + 128 + 128 * 64 + 64)
+    counts = realnvp.parameters(64, 8, 128)
+    assert counts.pop("FrEIA") == pytest.approx(expected, rel=0.01)
+    assert set(counts.values()) == {expected}
+
+
+def test_flows_are_densities_and_samplers(realnvp):
+    """Every contender's density integrates to one, and it draws as many points as asked."""
+    line = torch.linspace(-9, 9, 121)
+    grid = torch.cartesian_prod(line, line)
+    for name, build in (realnvp.BUILDERS | {"litgen": realnvp.build_litgen}).items():
+        torch.manual_seed(0)
+        _, log_prob, draw = build(2, 2, 8)
+        with torch.no_grad():
+            area = log_prob(grid).exp().sum() * 0.15**2
+            assert area == pytest.approx(1, abs=0.02), name
+            assert draw(5).shape == (5, 2), name
+
+
+@pytest.mark.parametrize("kind", ["train", "sample"])
+def test_realnvp_prints_json_lines(realnvp, capsys, monkeypatch, kind):
+    """A very short run has every key of a long one."""
+    monkeypatch.setattr(realnvp, "SIZES", {"2-D": (2, 2, 4, 8)})
+    for record in realnvp.raced(kind, Options(rounds=1, seconds=0.0)):
+        harness.print_json(record)
+    (line,) = capsys.readouterr().out.splitlines()
+    record = json.loads(line)
+    assert record["name"] == f"realnvp-{kind}"
+    assert set(record["peers"]) == {"zuko", "nflows", "normflows", "FrEIA"}
+    assert set(record["litgen"]) == {"litgen-float32", "litgen-shipped"}
+    assert min(*record["peers"].values(), record["ratio_float32"]) > 0
+
+
+def test_denoisers_have_equal_parameters(ddpm):
+    """To within two per cent; the two of diffusers and litgen's own exactly."""
+    counts = ddpm.parameters(ddpm.SIZE)
+    assert counts["litgen"] == counts["diffusers"] == counts["diffusers-one-head"]
+    assert counts["denoising-diffusion"] == pytest.approx(counts["litgen"], rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["train", "sample"])
+def test_ddpm_prints_one_json_line(ddpm, capsys, kind):
+    """A very short run has every key of a long one; one head is reported beside, not as a peer."""
+    size = ddpm.Size(side=8, widths=(8, 8, 8), width=8, blocks=1, batch=2, steps=2)
+    for record in ddpm.raced(kind, Options(rounds=1, seconds=0.0), size):
+        harness.print_json(record)
+    (line,) = capsys.readouterr().out.splitlines()
+    record = json.loads(line)
+    assert record["name"] == f"ddpm-{kind}"
+    assert set(record["peers"]) == {"diffusers", "denoising-diffusion"}
+    assert set(record["against_one_head"]) == {"float32", "shipped"}
+    assert min(*record["peers"].values(), *record["one_head"].values()) > 0
