@@ -89,10 +89,10 @@ class Attention(nn.Module):
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
         """Return the features, each place mixed with those that it attends to."""
-        qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)
-        q, k, v = qkv.chunk(3, dim=-1)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
-        return x.add(self.out(mixed.transpose(1, 2).unflatten(2, x.shape[2:])))
+        q, k, v = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)
+        share = (q.transpose(1, 2) @ (k / math.sqrt(k.shape[1]))).softmax(dim=2)
+        mixed = v @ share.transpose(1, 2)
+        return x.add(self.out(mixed.unflatten(2, x.shape[2:])))
 
 
 class GrowingConv(nn.Conv2d):
