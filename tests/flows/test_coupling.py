@@ -171,6 +171,13 @@ def test_gradients_reach_every_layer(flow: CouplingFlow, normal: Draw) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in flow.parameters())
 
 
+def test_of_an_odd_number_the_smaller_part_comes_first() -> None:
+    """Five coordinates: two are kept by the first layer, three by the second."""
+    flow = CouplingFlow(5, 3, [4])
+    widths = [layer.conditioner[0].in_features for layer in flow.couplings]
+    assert widths == [2, 3, 2]
+
+
 def test_bad_input(unchecked: None) -> None:
     """Errors name what is wrong."""
     with pytest.raises(ValueError, match="0 kept and 2 moved"):
