@@ -136,6 +136,13 @@ def test_symmetries(count: int, dims: int, normal: Normal) -> None:
     torch.testing.assert_close(frechet_distance(x, x + shift), shift.square().sum())
 
 
+def test_rounding_never_makes_it_negative(normal: Normal) -> None:
+    """A set and itself, twenty times: the terms cancel to zero or to a little above it."""
+    found = torch.stack([frechet_distance(x, x) for x in (normal(40, 9) for _ in range(20))])
+    assert (found >= 0).all()
+    assert found.max() < 1e-12
+
+
 def test_a_point_mass_is_at_the_sum_of_variances(normal: Normal) -> None:
     """eq:ddim-frechet with a zero covariance: squared gap plus the other's trace."""
     cov, mean = covariance(normal, 4), normal(4)
