@@ -364,37 +364,40 @@
       ];
     },
 
-    // Push a grid and points through the couplings of a flow, layer by layer.
+    // Push a grid and points through the couplings of a flow, layer by layer, forth (data) and back (noise).
     "coupling-grid"(payload) {
       const nets = payload.nets.map(tinynet.network);
-      const points = tinynet.halves(payload.points);
+      const data = tinynet.halves(payload.points);
+      const noise = tinynet.halves(payload.noise);
       const labels = tinynet.bytes(payload.labels);
       const { extent } = payload;
-      const canvas = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "A grid and the test points after the chosen number of couplings" });
-      const slider = element("input", { type: "range", min: 0, max: nets.length, step: 0.05, value: 0 });
+      const count = nets.length;
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      const canvas = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "A grid and points after the chosen number of couplings" });
+      const slider = element("input", { type: "range", min: 0, max: count, step: 0.05, value: 0 });
+      const source = element("select", {}, element("option", { value: "data" }, "test points and a grid of x"), element("option", { value: "noise" }, "noise and a grid of z"));
       const text = element("output", { "aria-live": "off" });
-      const button = element("button", { type: "button" }, "Play");
+      const button = element("button", { type: "button" }, calm ? "Step" : "Play");
       let timer = 0;
 
       // Coupling i moves coordinate 1 - i % 2, by a log-scale (within a tanh) and a shift; a share moves it part of the way.
       function forward(x, layers) {
         const z = [x[0], x[1]];
-        nets.forEach((net, i) => {
-          const share = Math.min(1, Math.max(0, layers - i));
-          if (!share) return;
+        for (let i = 0; i < Math.ceil(layers); i++) {
           const moved = 1 - (i % 2);
-          const [raw, shift] = net([z[i % 2]]);
-          z[moved] += share * (z[moved] * Math.exp(Math.tanh(raw)) + shift - z[moved]);
-        });
+          const [raw, shift] = nets[i]([z[i % 2]]);
+          z[moved] += Math.min(1, layers - i) * (z[moved] * Math.exp(Math.tanh(raw)) + shift - z[moved]);
+        }
         return z;
       }
 
-      function inverse(z) {
+      // From z back until `layers` couplings are left.
+      function inverse(z, layers) {
         const x = [z[0], z[1]];
-        for (let i = nets.length - 1; i >= 0; i--) {
-          const [raw, shift] = nets[i]([x[i % 2]]);
+        for (let i = count - 1; i >= Math.floor(layers) && i >= 0; i--) {
           const moved = 1 - (i % 2);
-          x[moved] = (x[moved] - shift) * Math.exp(-Math.tanh(raw));
+          const [raw, shift] = nets[i]([x[i % 2]]);
+          x[moved] += Math.min(1, i + 1 - layers) * ((x[moved] - shift) * Math.exp(-Math.tanh(raw)) - x[moved]);
         }
         return x;
       }
@@ -403,46 +406,55 @@
         const g = canvas.getContext("2d");
         const size = canvas.width;
         const layers = +slider.value;
+        const forth = source.value === "data";
+        const [map, points, reach] = forth ? [forward, data, 2] : [inverse, noise, 3];
         const at = (x) => [(x[0] / extent + 1) * size * 0.5, (1 - x[1] / extent) * size * 0.5];
         g.clearRect(0, 0, size, size);
         g.strokeStyle = ink();
         g.lineWidth = 1.5;
         g.globalAlpha = 0.45;
         for (const axis of [0, 1])
-          for (let line = -2; line <= 2.001; line += 0.25) {
+          for (let line = -8; line <= 8; line++) {
             g.beginPath();
-            for (let k = -2; k <= 2.001; k += 0.04) {
-              const [u, v] = at(forward(axis ? [line, k] : [k, line], layers));
-              k === -2 ? g.moveTo(u, v) : g.lineTo(u, v);
+            for (let k = -50; k <= 50; k++) {
+              const [u, v] = [(reach * line) / 8, (reach * k) / 50];
+              g.lineTo(...at(map(axis ? [u, v] : [v, u], layers)));
             }
             g.stroke();
           }
         g.globalAlpha = 0.85;
-        labels.forEach((label, i) => {
-          const [u, v] = at(forward([points[2 * i], points[2 * i + 1]], layers));
-          g.fillStyle = COLOURS[label];
+        for (let i = 0; i < points.length / 2; i++) {
+          const [u, v] = at(map([points[2 * i], points[2 * i + 1]], layers));
+          g.fillStyle = COLOURS[forth ? labels[i] : 2];
           g.fillRect(u - 3, v - 3, 6, 6);
-        });
+        }
         g.globalAlpha = 1;
-        text.textContent = `after ${Math.floor(layers + 0.001)} of ${nets.length} couplings`;
+        const done = forth ? Math.floor(layers + 0.001) : count - Math.ceil(layers - 0.001);
+        text.textContent = `${done} of ${count} couplings ${forth ? "done" : "undone"}`;
         slider.setAttribute("aria-valuetext", text.textContent);
       }
 
       function stop() {
         clearInterval(timer);
         timer = 0;
-        button.textContent = "Play";
+        if (!calm) button.textContent = "Play";
+      }
+
+      // From the end that is reached, go to the other one.
+      let direction = 1;
+      function move(step) {
+        slider.value = +slider.value + direction * step;
+        draw();
+        if (+slider.value <= 0 || +slider.value >= count) stop();
       }
 
       function play() {
         if (timer) return stop();
-        const back = +slider.value > nets.length - 0.01; // at the end, go back to the data
+        if (+slider.value <= 0) direction = 1;
+        if (+slider.value >= count) direction = -1;
+        if (calm) return move(1);
         button.textContent = "Pause";
-        timer = setInterval(() => {
-          slider.value = +slider.value + (back ? -0.05 : 0.05);
-          draw();
-          if (+slider.value <= 0 || +slider.value >= nets.length) stop();
-        }, 50);
+        timer = setInterval(() => move(0.05), 50);
       }
 
       button.addEventListener("click", play);
@@ -450,11 +462,17 @@
         stop();
         draw();
       });
+      source.addEventListener("change", () => {
+        stop();
+        slider.value = source.value === "data" ? 0 : count;
+        draw();
+      });
       onThemeChange(draw);
       draw();
-      litgen.widgets["coupling-grid"] = { forward: (x) => forward(x, nets.length), inverse, slider, draw };
+      litgen.widgets["coupling-grid"] = { forward, inverse };
       return [
         element("div", { class: "litgen-panes" }, canvas),
+        element("div", { class: "litgen-controls" }, element("label", {}, "begin with", source)),
         element("div", { class: "litgen-controls" }, button, element("label", {}, "couplings", slider), text),
       ];
     },
