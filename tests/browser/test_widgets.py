@@ -896,6 +896,8 @@ def test_more_steps_give_the_datas_spread(paths: Any) -> None:
     assert found[2] == pytest.approx(truth, rel=0.2)
     eta.fill("1")
     assert spread() < 1.1 * truth
+
+
 COUPLING = "book/flows/coupling.html"
 
 
