@@ -1,0 +1,78 @@
+"""Proof for litgen/evaluation/kernel.py: double loops, a feature map, torch-fidelity, no bias."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from litgen.evaluation.kernel import cubic_kernel, kernel_distance, kernel_distance_of_subsets
+
+Draw = Callable[..., Tensor]
+
+
+def kernel(a: Tensor, b: Tensor) -> float:
+    """Return the cubic kernel of two points, by numbers."""
+    return (sum(u * v for u, v in zip(a.tolist(), b.tolist(), strict=True)) / len(a) + 1) ** 3
+
+
+def test_kernel_is_the_formula(normal: Draw) -> None:
+    """eq:kernel-cubic, one pair at a time."""
+    x, y = normal(3, 4), normal(2, 4)
+    expected = torch.tensor([[kernel(a, b) for b in y] for a in x], dtype=torch.float64)
+    torch.testing.assert_close(cubic_kernel(x, y), expected)
+
+
+def test_distance_is_the_double_sum_without_a_points_pair_with_itself(normal: Draw) -> None:
+    """eq:kernel-distance, by loops over sets of different sizes."""
+    x, y = normal(4, 3), 1.5 * normal(6, 3) + 0.5
+    within_x = sum(kernel(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j) / 12
+    within_y = sum(kernel(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j) / 30
+    between = sum(kernel(a, b) for a in x for b in y) / 24
+    expected = within_x + within_y - 2 * between
+    assert kernel_distance(x, y).item() == pytest.approx(expected, rel=1e-9)
+    assert kernel_distance(y, x).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_distance_is_unbiased(normal: Draw) -> None:
+    """Over many pairs of sets of one distribution the mean is zero; of two it is not."""
+    pairs = normal(400, 2, 8, 2)
+    same = torch.stack([kernel_distance(*pair) for pair in pairs])
+    assert same.mean().abs() < 3 * same.std() / math.sqrt(len(same))
+    assert (same < 0).any()
+    moved = torch.stack([kernel_distance(pair[0] + 1, pair[1]) for pair in pairs])
+    assert moved.mean() > 10 * moved.std() / math.sqrt(len(moved))
+
+
+def test_distance_is_torch_fidelitys(normal: Draw) -> None:
+    """On the same features: one subset of all points."""
+    metric = pytest.importorskip("torch_fidelity.metric_kid")
+    x, y = normal(60, 12), 1.2 * normal(60, 12)
+    theirs = metric.kernel_mmd(x.numpy(), y.numpy())
+    assert kernel_distance(x, y).item() == pytest.approx(float(theirs), rel=1e-9)
+
+
+def test_subsets_are_drawn_without_putting_back(normal: Draw) -> None:
+    """Subsets of everything are all the same distance; smaller ones spread around it."""
+    x, y = normal(20, 3), normal(20, 3) + 0.3
+    generator = torch.Generator().manual_seed(0)
+    whole = kernel_distance_of_subsets(x, y, 3, 20, generator)
+    torch.testing.assert_close(whole, kernel_distance(x, y).expand(3))
+    parts = kernel_distance_of_subsets(x, y, 300, 10, generator)
+    assert parts.shape == (300,)
+    assert parts.std() > 0
+    assert (parts.mean() - kernel_distance(x, y)).abs() < 4 * parts.std() / math.sqrt(300)
+
+
+def test_bad_input(unchecked: None) -> None:
+    """Too few points, other dimensions, not a number, subsets larger than the set."""
+    x = torch.zeros(3, 2)
+    with pytest.raises(ValueError, match="at least 2"):
+        kernel_distance(x[:1], x)
+    with pytest.raises(ValueError, match="at least 2"):
+        kernel_distance(x, torch.zeros(3, 3))
+    with pytest.raises(ValueError, match="finite"):
+        kernel_distance(x, torch.full((3, 2), math.nan))
+    with pytest.raises(ValueError, match="size is 4"):
+        kernel_distance_of_subsets(x, x, 2, 4, torch.Generator())
