@@ -25,6 +25,25 @@
     new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   }
 
+  // Arrows from places on a scatter's canvas; a vector's entries start at `from`.
+  function arrows(canvas, places, vectors, from, toPixel) {
+    const g = canvas.getContext("2d");
+    g.strokeStyle = ink();
+    g.lineWidth = 2.5;
+    for (let k = 0; k < places.length; k += 2) {
+      const tip = [0, 1].map((axis) => places[k + axis] + vectors[from + k + axis]);
+      const [u, v, x, y] = [toPixel(places[k], 0), toPixel(places[k + 1], 1), toPixel(tip[0], 0), toPixel(tip[1], 1)];
+      const [dx, dy] = [0.3 * (x - u), 0.3 * (y - v)];
+      g.beginPath();
+      g.moveTo(u, v);
+      g.lineTo(x, y);
+      g.lineTo(x - dx + 0.6 * dy, y - dy - 0.6 * dx);
+      g.moveTo(x, y);
+      g.lineTo(x - dx - 0.6 * dy, y - dy + 0.6 * dx);
+      g.stroke();
+    }
+  }
+
   // Points in the plane from -extent to extent, coloured by class, with axes; returns how to go to pixels.
   function scatter(canvas, points, labels, extent, from = 0, named = true) {
     const g = canvas.getContext("2d");
@@ -311,12 +330,14 @@
 
     // Snapshots of a training: codes and decoded plane, under one slider.
     snapshots(payload) {
-      const points = tinynet.halves(payload.points);
-      const labels = tinynet.bytes(payload.labels);
+      const words = payload.words ?? {};
+      const [points, labels] = payload.points ? [tinynet.halves(payload.points), tinynet.bytes(payload.labels)] : [];
+      const [places, vectors] = payload.arrows ? [tinynet.halves(payload.arrows.places), tinynet.halves(payload.arrows.vectors)] : [];
       const planes = payload.planes.map((data) => Object.assign(new Image(), { src: `data:image/png;base64,${data}` }));
+      const height = payload.height ?? payload.side;
       const last = planes.length - 1;
-      const codes = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "Posterior means of the test images at the chosen moment, coloured by class" });
-      const plane = element("canvas", { class: "plane", width: payload.side, height: payload.side, role: "img", "aria-label": "The decoded plane at the chosen moment" });
+      const codes = element("canvas", { width: 640, height: 640, role: "img", "aria-label": words.points ?? "Posterior means of the test images at the chosen moment, coloured by class" });
+      const plane = element("canvas", { class: points ? "plane" : "plane wide", width: payload.side, height, role: "img", "aria-label": words.plane ?? "The decoded plane at the chosen moment" });
       const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: last });
       const text = element("output", { "aria-live": "off" });
       const button = element("button", { type: "button" }, "Play");
@@ -324,11 +345,14 @@
 
       function draw() {
         const i = +slider.value;
-        scatter(codes, points, labels, payload.extent, 2 * labels.length * i);
+        if (points) {
+          const toPixel = scatter(codes, points, labels, payload.extent, 2 * labels.length * i, !places);
+          if (places) arrows(codes, places, vectors, places.length * i, toPixel);
+        }
         const g = plane.getContext("2d");
-        g.clearRect(0, 0, payload.side, payload.side);
+        g.clearRect(0, 0, payload.side, height);
         planes[i].decode().then(() => +slider.value === i && g.drawImage(planes[i], 0, 0));
-        text.textContent = `after ${payload.turns[i]} of ${payload.turns[last]} steps`;
+        text.textContent = payload.texts?.[i] ?? `after ${payload.turns[i]} of ${payload.turns[last]} steps`;
         slider.setAttribute("aria-valuetext", text.textContent);
       }
 
@@ -359,8 +383,8 @@
       draw();
       litgen.widgets.snapshots = { slider, draw };
       return [
-        element("div", { class: "litgen-panes" }, codes, plane),
-        element("div", { class: "litgen-controls" }, button, element("label", {}, "training", slider), text),
+        element("div", { class: "litgen-panes" }, ...(points ? [codes] : []), plane),
+        element("div", { class: "litgen-controls" }, button, element("label", {}, words.slider ?? "training", slider), text),
       ];
     },
 
