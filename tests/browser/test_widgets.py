@@ -846,7 +846,7 @@ def test_paths_are_those_of_python(paths: Any) -> None:
         torch.testing.assert_close(
             torch.tensor(found, dtype=torch.float64), torch.stack(expected, dim=1)
         )
-        assert torch.stack(expected).std(dim=1).min() > 0.1
+        assert torch.stack(expected).std(dim=1)[:-1].min() > 0.1
 
 
 def test_paths_start_at_standard_normal_noise(paths: Any) -> None:
@@ -878,8 +878,8 @@ def test_paths_follow_sliders_button_and_theme(paths: Any) -> None:
     assert all((a != b).any() for a, b in itertools.pairwise(seen))
 
 
-def test_more_steps_give_the_datas_spread(paths: Any) -> None:
-    """The number in the text grows towards the truth: few steps leave it too small."""
+def test_paths_end_with_the_datas_spread(paths: Any) -> None:
+    """The number in the text comes to the truth; with eta 1 and few steps it is too small."""
     steps, eta = paths.get_by_role("slider").all()
     text = paths.locator("output")
 
@@ -887,15 +887,14 @@ def test_more_steps_give_the_datas_spread(paths: Any) -> None:
         return float(text.inner_text().split("spread ")[1].split(",")[0])
 
     truth = float(text.inner_text().split("the data's ")[1])
-    found = []
-    for value in ("2", "8", "50"):
-        steps.fill(value)
-        found.append(spread())
-    assert found == sorted(found)
-    assert found[0] < 0.7 * truth
-    assert found[2] == pytest.approx(truth, rel=0.2)
+    steps.fill("1")  # all ends on one spot, the mean of the data
+    assert spread() > 3 * truth
+    steps.fill("50")
+    assert spread() == pytest.approx(truth, rel=0.2)
+    steps.fill("16")
+    even = spread()
     eta.fill("1")
-    assert spread() < 1.1 * truth
+    assert spread() < even < 1.1 * truth
 
 
 COUPLING = "book/flows/coupling.html"
