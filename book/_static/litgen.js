@@ -955,6 +955,125 @@
     ];
   };
 
+  // Paths from noise to a mixture of Gaussians, by its exact denoiser, for chosen steps and eta.
+  makers["ddim-paths"] = function (payload) {
+    const { alphaBar, means, weights, scale, extent, count } = payload;
+    const last = alphaBar.length - 1;
+    const size = 640;
+    const canvas = element("canvas", { width: size, height: size, role: "img", "aria-label": "Paths of points from noise to data in the plane, circles around the data's components, for the chosen steps and eta" });
+    const steps = element("input", { type: "range", min: 1, max: 50, step: 1, value: payload.steps });
+    const eta = element("input", { type: "range", min: 0, max: 1.5, step: 0.05, value: 0 });
+    const again = element("button", { type: "button" }, "New noise");
+    const text = element("output", { "aria-live": "off" });
+    let seed = 1;
+
+    // Whole numbers, halves to the even one, as Python rounds.
+    function times(steps) {
+      return Array.from({ length: steps + 1 }, (_, k) => {
+        const exact = (last * (steps - k)) / steps;
+        const near = Math.round(exact);
+        return near - exact === 0.5 && near % 2 ? near - 1 : near;
+      });
+    }
+
+    // The mean noise in x, where this share of the data's variance is left.
+    function noiseIn(x, share) {
+      const variance = share * scale * scale + 1 - share;
+      const signal = Math.sqrt(share);
+      const logs = means.map((m, c) => Math.log(weights[c]) - 0.5 * ((x[0] - signal * m[0]) ** 2 + (x[1] - signal * m[1]) ** 2) / variance);
+      const top = Math.max(...logs);
+      const odds = logs.map((v) => Math.exp(v - top));
+      const total = odds.reduce((a, b) => a + b);
+      return x.map((v, axis) => (Math.sqrt(1 - share) * (v - (signal * odds.reduce((s, o, c) => s + o * means[c][axis], 0)) / total)) / variance);
+    }
+
+    // One path of steps + 1 points for each start; noise[k][i] is what step k adds to point i.
+    function compute(steps, eta, starts, noise) {
+      const when = times(steps);
+      return starts.map((start, i) => {
+        const path = [start];
+        for (let k = 0; k < steps; k++) {
+          const [now, then] = [alphaBar[when[k]], alphaBar[when[k + 1]]];
+          const sigma = eta * Math.sqrt(((1 - then) / (1 - now)) * (1 - now / then));
+          const direction = Math.sqrt(Math.max(0, 1 - then - sigma * sigma));
+          const guess = noiseIn(path[k], now);
+          path.push(path[k].map((v, axis) => (Math.sqrt(then) * (v - Math.sqrt(1 - now) * guess[axis])) / Math.sqrt(now) + direction * guess[axis] + (sigma ? sigma * noise[k][i][axis] : 0)));
+        }
+        return path;
+      });
+    }
+
+    // Normal draws that the seed decides.
+    function draws(seed) {
+      let state = seed * 2654435761;
+      const uniform = () => {
+        state = (state + 0x6d2b79f5) | 0;
+        let v = Math.imul(state ^ (state >>> 15), 1 | state);
+        v = (v + Math.imul(v ^ (v >>> 7), 61 | v)) ^ v;
+        return ((v ^ (v >>> 14)) >>> 0) / 4294967296;
+      };
+      const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+      return Array.from({ length: count }, () => [normal(), normal()]);
+    }
+
+    // The component nearest to each end, and the ends' root mean square distance from it, one axis.
+    function landed(paths) {
+      const ends = paths.map((path) => path[path.length - 1]);
+      const squares = ends.map((x) => means.map((m) => (x[0] - m[0]) ** 2 + (x[1] - m[1]) ** 2));
+      const nearest = squares.map((row) => row.indexOf(Math.min(...row)));
+      const spread = Math.sqrt(squares.reduce((sum, row) => sum + Math.min(...row), 0) / (2 * count));
+      return { ends, nearest, spread };
+    }
+
+    function draw() {
+      const [n, e] = [+steps.value, +eta.value];
+      const noise = Array.from({ length: n }, (_, k) => draws(1000 * seed + k + 1));
+      const paths = compute(n, e, draws(1000 * seed), noise);
+      const { ends, nearest, spread } = landed(paths);
+      const g = canvas.getContext("2d");
+      const at = (x) => [((x[0] / extent + 1) * size) / 2, ((1 - x[1] / extent) * size) / 2];
+      g.clearRect(0, 0, size, size);
+      g.strokeStyle = ink();
+      g.lineWidth = 2;
+      g.strokeRect(1, 1, size - 2, size - 2);
+      g.setLineDash([8, 6]);
+      means.forEach((m) => {
+        g.beginPath();
+        g.arc(...at(m), (scale * size) / extent, 0, 7);
+        g.stroke();
+      });
+      g.setLineDash([]);
+      paths.forEach((path, i) => {
+        g.strokeStyle = g.fillStyle = COLOURS[nearest[i]];
+        g.globalAlpha = 0.45;
+        g.lineWidth = 1.5;
+        g.beginPath();
+        path.forEach((x) => g.lineTo(...at(x)));
+        g.stroke();
+        path.forEach((x) => g.fillRect(...at(x).map((v) => v - 1.5), 3, 3));
+        g.globalAlpha = 1;
+        g.beginPath();
+        g.arc(...at(ends[i]), 5, 0, 7);
+        g.fill();
+      });
+      text.textContent = `${n} ${n === 1 ? "step" : "steps"}, eta ${e.toFixed(2)}: spread ${spread.toFixed(3)}, the data's ${scale.toFixed(3)}`;
+      steps.setAttribute("aria-valuetext", `${n} steps`);
+    }
+
+    [steps, eta].forEach((slider) => slider.addEventListener("input", draw));
+    again.addEventListener("click", () => {
+      seed += 1;
+      draw();
+    });
+    onThemeChange(draw);
+    draw();
+    litgen.widgets["ddim-paths"] = { compute, times, draws, landed, setup: { alphaBar, means, weights, scale } };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "steps", steps), element("label", {}, "eta", eta), again, text),
+    ];
+  };
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

@@ -17,7 +17,7 @@ from litgen.diffusion.ddpm import Denoised, Model, Prediction, denoised
 from litgen.diffusion.schedule import Schedule
 from litgen.shapes import Float
 
-__all__ = ["encode", "sigma", "step", "times", "trajectory"]
+__all__ = ["encode", "gaussian_flow", "sigma", "spherical", "step", "times", "trajectory"]
 
 
 def times(schedule: Schedule, count: int) -> list[int]:
@@ -132,6 +132,47 @@ def encode(
         then = float(schedule.alpha_bar[t])
         x = math.sqrt(then) * guess.x + math.sqrt(1 - then) * guess.noise
     return x
+
+
+def gaussian_flow(
+    x_t: Float[Tensor, "batch dims"],
+    t: int,
+    s: int,
+    mean: Float[Tensor, " dims"],
+    scale: float,
+    schedule: Schedule,
+) -> Float[Tensor, "batch dims"]:
+    """Return where infinitely small steps lead from t to s, up or down, for N(mean, scale^2 I).
+
+    The point keeps its distance from the mean, in standard deviations of its time. Implements
+    eq:ddim-gaussian-flow.
+    """
+    now, then = (float(schedule.alpha_bar[k]) for k in (t, s))
+    spreads = [math.sqrt(share * scale**2 + 1 - share) for share in (now, then)]
+    away = (x_t - math.sqrt(now) * mean) / spreads[0]
+    return math.sqrt(then) * mean + spreads[1] * away
+
+
+def spherical(
+    start: Float[Tensor, "batch *dims"],
+    end: Float[Tensor, "batch *dims"],
+    share: float,
+) -> Float[Tensor, "batch *dims"]:
+    """Return the point at this share of the arc from start to end. Implements eq:ddim-spherical.
+
+    Between two draws of noise of one length it keeps that length; a straight line does not.
+
+    Raises:
+        ValueError: an example whose two ends point the same way, or opposite ways.
+    """
+    one, other = start.flatten(1), end.flatten(1)
+    cosine = torch.cosine_similarity(one, other, dim=1)
+    if not (cosine.abs() < 1 - 1e-6).all():
+        raise ValueError("an arc needs two ends in different directions, which are not opposite")
+    angle = cosine.acos()[:, None]
+    arc = ((1 - share) * angle).sin() * one + (share * angle).sin() * other
+    point: Tensor = (arc / angle.sin()).view_as(start)
+    return point
 
 
 @torch.no_grad()

@@ -16,6 +16,10 @@ from torch import Tensor
 
 from litgen import plotting, runs
 from litgen.density import kde, ppca
+from litgen.diffusion import ddim
+from litgen.diffusion.ddpm import denoised
+from litgen.diffusion.known import GaussianMixture
+from litgen.diffusion.schedule import Schedule
 from litgen.flows.coupling import CouplingFlow
 from litgen.primer import surfaces
 from litgen.recipes import density_protocol
@@ -805,6 +809,92 @@ def test_the_kernels_stand_where_the_density_is(bandwidth: Any) -> None:
         rows = np.flatnonzero(blue[:, column])
         assert rows.size
         assert np.abs(rows - expected).min() < 6
+
+
+# book/diffusion/ddim.md: paths from noise to data ----------------------------------------------
+
+
+@pytest.fixture
+def paths(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the sampler in the plane on a page of its own."""
+    return started(open_page("book/diffusion/ddim.html", formulas=False), "ddim-paths")
+
+
+def test_paths_are_those_of_python(paths: Any) -> None:
+    """Every point of every path, by litgen.diffusion, for four numbers of steps and three etas."""
+    asked = "(a) => litgen.widgets['ddim-paths'].compute(...a)"
+    setup = paths.page.evaluate("litgen.widgets['ddim-paths'].setup")
+    data = GaussianMixture(
+        torch.tensor(setup["weights"]).double(),
+        torch.tensor(setup["means"]).double(),
+        setup["scale"],
+    )
+    schedule = Schedule(torch.tensor(setup["alphaBar"], dtype=torch.float64))
+    generator = torch.Generator().manual_seed(4)
+    for steps, eta in itertools.product((1, 7, 16, 50), (0.0, 0.6, 1.5)):
+        noise = torch.randn(steps + 1, 6, 2, generator=generator, dtype=torch.float64)
+        when = ddim.times(schedule, steps)
+        assert paths.page.evaluate(f"litgen.widgets['ddim-paths'].times({steps})") == when
+        x = noise[-1]
+        expected = [x]
+        for k, (t, s) in enumerate(itertools.pairwise(when)):
+            at = torch.full((6,), t)
+            guess = denoised(data.noise(x, at, schedule), x, at, schedule)
+            x = ddim.step(guess, t, s, schedule, eta, noise[k])
+            expected.append(x)
+        found = paths.page.evaluate(asked, [steps, eta, noise[-1].tolist(), noise[:-1].tolist()])
+        torch.testing.assert_close(
+            torch.tensor(found, dtype=torch.float64), torch.stack(expected, dim=1)
+        )
+        assert torch.stack(expected).std(dim=1)[:-1].min() > 0.1
+
+
+def test_paths_start_at_standard_normal_noise(paths: Any) -> None:
+    """Many draws: mean 0, variance 1, no correlation, another seed another draw."""
+    draws = "litgen.widgets['ddim-paths'].draws"
+    rows = [torch.tensor(paths.page.evaluate(f"{draws}({seed})")) for seed in range(1, 200)]
+    found = torch.cat(rows)
+    assert found.mean(dim=0).abs().max() < 0.06
+    assert (found.T.cov() - torch.eye(2)).abs().max() < 0.08
+    assert not torch.equal(rows[0], rows[1])
+
+
+def test_paths_follow_sliders_button_and_theme(paths: Any) -> None:
+    """The text names steps, eta and spread; each control redraws."""
+    canvas, text = paths.locator("canvas"), paths.locator("output")
+    steps, eta = paths.get_by_role("slider").all()
+    seen = [picture(canvas)]
+    for slider, value, said in (
+        (steps, "3", "3 steps, eta 0.00"),
+        (eta, "1", "3 steps, eta 1.00"),
+    ):
+        slider.fill(value)
+        assert said in text.inner_text()
+        seen.append(picture(canvas))
+    paths.get_by_role("button", name="New noise").click()
+    seen.append(picture(canvas))
+    show_theme(paths.page, "dark")
+    assert eventually(lambda: (picture(canvas) != seen[-1]).any())
+    assert all((a != b).any() for a, b in itertools.pairwise(seen))
+
+
+def test_paths_end_with_the_datas_spread(paths: Any) -> None:
+    """The number in the text comes to the truth; with eta 1 and few steps it is too small."""
+    steps, eta = paths.get_by_role("slider").all()
+    text = paths.locator("output")
+
+    def spread() -> float:
+        return float(text.inner_text().split("spread ")[1].split(",")[0])
+
+    truth = float(text.inner_text().split("the data's ")[1])
+    steps.fill("1")  # all ends on one spot, the mean of the data
+    assert spread() > 3 * truth
+    steps.fill("50")
+    assert spread() == pytest.approx(truth, rel=0.2)
+    steps.fill("16")
+    even = spread()
+    eta.fill("1")
+    assert spread() < even < 1.1 * truth
 
 
 COUPLING = "book/flows/coupling.html"

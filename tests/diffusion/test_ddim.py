@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+import scipy.integrate
 import torch
 from torch import Tensor
 
@@ -136,6 +137,48 @@ def test_encoding_leads_back(normal: Draw) -> None:
     assert (again - x).abs().max() < 0.05
 
 
+@pytest.mark.parametrize(("t", "s"), [(900, 0), (700, 250), (0, 600)])
+def test_the_flow_of_a_gaussian_solves_the_ode(t: int, s: int) -> None:
+    """eq:ddim-gaussian-flow: scipy integrates dx/dr = noise in r = sqrt(1/alpha_bar - 1)."""
+    mean, scale = torch.tensor([0.8, -1.3]).double(), 0.5
+    x_t = torch.tensor([[1.5, 0.2], [-2.0, 0.7]]).double()
+    found = ddim.gaussian_flow(x_t, t, s, mean, scale, FINE)
+    now, then = float(FINE.alpha_bar[t]), float(FINE.alpha_bar[s])
+    ends = [math.sqrt(1 / share - 1) for share in (now, then)]
+    for row, expected in zip(x_t, found, strict=True):
+        for i in range(2):
+            m = mean[i].item()
+            solved = scipy.integrate.solve_ivp(
+                lambda r, y, m=m: r * (y - m) / (scale**2 + r**2),  # E[noise | y], by regression
+                ends,
+                [row[i].item() / math.sqrt(now)],
+                rtol=1e-10,
+                atol=1e-12,
+            )
+            assert solved.y[0, -1] * math.sqrt(then) == pytest.approx(expected[i].item(), abs=1e-7)
+    assert (found - x_t).abs().max() > 0.3
+
+
+def test_the_arc_turns_at_constant_speed(normal: Draw) -> None:
+    """eq:ddim-spherical: in the plane, angles and lengths by hand; ends; batches of images."""
+    start, end = torch.tensor([[2.0, 0.0]]).double(), torch.tensor([[-1.0, math.sqrt(3)]]).double()
+    for share in (0.0, 0.25, 0.5, 1.0):
+        angle = share * 2 * math.pi / 3
+        expected = torch.tensor([[2 * math.cos(angle), 2 * math.sin(angle)]]).double()
+        torch.testing.assert_close(ddim.spherical(start, end, share), expected)
+    one, other = normal(3, 1, 20, 20), normal(3, 1, 20, 20)
+    torch.testing.assert_close(ddim.spherical(one, other, 0.0), one)
+    torch.testing.assert_close(ddim.spherical(one, other, 1.0), other)
+    middle = ddim.spherical(one, other, 0.5)
+    straight = (one + other) / 2
+    assert (middle.flatten(1).norm(dim=1) / 20 - 1).abs().max() < 0.1
+    assert (straight.flatten(1).norm(dim=1) / 20).max() < 0.8
+    each = torch.cat(
+        [ddim.spherical(a[None], b[None], 0.3) for a, b in zip(one, other, strict=True)]
+    )
+    torch.testing.assert_close(ddim.spherical(one, other, 0.3), each)
+
+
 def test_clipping_keeps_guess_and_noise_together() -> None:
     """The cut guess and the noise that goes with it still make up x_t."""
     x_t = torch.tensor([[3.0]], dtype=torch.float64)
@@ -158,3 +201,6 @@ def test_bad_input(unchecked: None) -> None:
         ddim.step(guess, 2, 1, FEW, -0.1)
     with pytest.raises(ValueError, match="needs noise"):
         ddim.step(guess, 2, 1, FEW, 0.5)
+    for end in (2.0, -1.0):
+        with pytest.raises(ValueError, match="different directions"):
+            ddim.spherical(torch.ones(1, 3), end * torch.ones(1, 3), 0.5)
