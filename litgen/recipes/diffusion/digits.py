@@ -58,7 +58,7 @@ class Config:
     """
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
-    widths: tuple[int, ...] = (24, 48)
+    widths: tuple[int, ...] = (16, 32)
     blocks: int = 1
     patch: int = 2
     attention: bool = False
@@ -66,9 +66,9 @@ class Config:
     schedule: Literal["linear", "cosine"] = "cosine"
     prediction: Prediction = "v"
     dropout: float = 0.1
-    turns: int = 500
+    turns: int = 800
     batch_size: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     average: float = 0.99
     test_images: int = 200
     mixed: bool = True
