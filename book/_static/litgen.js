@@ -976,7 +976,8 @@
       g.fillStyle = ink();
       g.font = "bold 30px sans-serif";
       g.textAlign = "center";
-      means.forEach(([a, b], c) => g.fillText(String(c), toPixel(a * 1.9, 0), toPixel(b * 1.9, 1) + 10));
+      const beyond = 1 + (2 * sd + 0.3) / Math.hypot(...means[0]); // just outside the rings
+      means.forEach(([a, b], c) => g.fillText(String(c), toPixel(a * beyond, 0), toPixel(b * beyond, 1) + 10));
       const mean = [0, 1].map((axis) => places.reduce((s, v, i) => s + (i % 2 === axis ? v : 0), 0) / count);
       const spread = Math.sqrt(places.reduce((s, v, i) => s + (v - mean[i % 2]) ** 2, 0) / (2 * count));
       const own = owners.filter((c) => c === wanted).length / count;
