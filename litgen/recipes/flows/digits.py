@@ -78,15 +78,15 @@ class Config:
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
     scales: int = 2
-    couplings: int = 3
+    couplings: int = 2
     hidden: int = 32
     blocks: int = 1
     margin: float = 1e-3
-    turns: int = 400
-    batch_size: int = 64
-    learning_rate: float = 3e-3
+    turns: int = 550
+    batch_size: int = 16
+    learning_rate: float = 8e-3
     clip: float = 1.0
-    average: float = 0.98
+    average: float = 0.99
     test_images: int = 1_000
     draws: int = 1
     mixed: bool = True
