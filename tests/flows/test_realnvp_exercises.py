@@ -93,9 +93,7 @@ def learned_noise_bits(flow: RealNVP, net: nn.Module, images: Tensor, noise: Ten
     y, by_logit = dequantization.to_logit(dequantization.uniform(images, u))
     log_density = flow.log_prob(y) + by_logit
     pixels = images[0].numel()
-    return bits_per_dim(
-        dequantization.variational_bound(log_density, log_q, pixels), pixels
-    )
+    return bits_per_dim(dequantization.variational_bound(log_density, log_q, pixels), pixels)
 
 
 def test_learned_noise_on_images_is_the_whole_maps_density(normal: Draw) -> None:

@@ -132,7 +132,7 @@ def by_hand(config: digits.Config, images: Tensor, seed: int) -> tuple[RealNVP, 
                 )
                 p -= rate * step
             now = [p.clone() for p in parameters]
-            average = now if not average else average
+            average = average if average else now
             for a, p in zip(average, now, strict=True):
                 a += (1 - config.average) * (p - a)
     with torch.no_grad():
@@ -299,8 +299,18 @@ def test_both_recipes_are_listed_and_share_everything_but_the_data() -> None:
     for name in ("flows/digits", "flows/fashion"):
         assert runs.planned(name)[0] == "cpu"
     assert fashion.train is digits.train
-    assert fashion.CPU == dataclasses.replace(digits.CPU, data="fashion_mnist")
-    assert fashion.GPU == dataclasses.replace(digits.GPU, data="fashion_mnist")
+    assert dataclasses.replace(digits.CPU, data="fashion_mnist") == fashion.CPU
+    assert dataclasses.replace(digits.GPU, data="fashion_mnist") == fashion.GPU
+
+
+@pytest.mark.parametrize("config", [digits.CPU, digits.GPU])
+def test_a_run_fits_into_its_file(config: digits.Config) -> None:
+    """Weights in half precision and 200 example images, below what a run may weigh."""
+    weights = sum(p.numel() for p in digits.build(config).parameters())
+    assert 2 * weights + 200 * (PIXELS + 1) < 0.95 * runs.LIMIT
+    model = digits.build(config)
+    assert len(model.scales) == config.scales
+    assert sum(isinstance(m, ActNorm) for m in model.modules()) == 4 * config.couplings
 
 
 def test_every_image_set_has_a_loader(monkeypatch: pytest.MonkeyPatch) -> None:

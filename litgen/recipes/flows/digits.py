@@ -94,16 +94,15 @@ class Config:
 
 CPU = Config()
 GPU = Config(
-    couplings=6,
-    hidden=96,
-    blocks=3,
+    couplings=5,
+    hidden=64,
+    blocks=2,
     turns=30_000,
     batch_size=256,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     average=0.999,
     test_images=10_000,
     draws=4,
-    mixed=False,
 )
 
 
