@@ -13,11 +13,11 @@ from litgen.recipes.gan import moons
 
 TINY = dataclasses.replace(
     moons.CPU,
-    hidden=(24,),
-    critic_hidden=(48,),
+    hidden=(32, 32),
+    critic_hidden=(64, 64),
     turns=400,
     batch_size=100,
-    learning_rate=5e-3,
+    learning_rate=2e-3,
     average=0.98,
 )
 CPU = torch.device("cpu")
@@ -30,13 +30,13 @@ def played() -> list[moons.Progress]:
 
 
 def test_the_generator_learns_both_moons(played: list[moons.Progress]) -> None:
-    """Nearer to the data than at the start, on both moons, and the critic is not sure of it."""
+    """Nearer to the data than the best Gaussian (0.0138), and on both moons about as often."""
     model = moons.MoonGAN(TINY)
     model.generator.load_state_dict(played[-1].generator.state_dict())
     model.requires_grad_(False)
     scores = comparison.score(lambda count, generator: moons.draw(model, count, generator))
     assert len(played) == 400
-    assert scores["energy_distance"] < 0.1  # 0.4 untrained
+    assert scores["energy_distance"] < 0.0135  # 0.4 untrained
     assert "test_nll_nats" not in scores
     moon = comparison.moons.joint_log_prob(
         moons.draw(model, 2_000, torch.Generator().manual_seed(1))
