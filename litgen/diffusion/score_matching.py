@@ -32,9 +32,10 @@ def explicit(
 
 
 def implicit(score: Score, x: Float[Tensor, "batch dims"]) -> Float[Tensor, " batch"]:
-    """Return div psi + |psi|^2 / 2 at data: no density is needed. Implements eq:score-implicit.
+    """Return div psi plus half its squared norm at data. Implements eq:score-implicit.
 
-    One backward pass a dimension. The result carries gradients to the score's parameters.
+    No density is needed, but one backward pass a dimension. The result carries gradients to the
+    score's parameters.
     """
     with torch.enable_grad():
         here = x.detach().requires_grad_()
@@ -59,9 +60,10 @@ def denoising(
     noise: Float[Tensor, "batch dims"],
     scale: float,
 ) -> Float[Tensor, " batch"]:
-    """Return |psi(x + scale noise) + noise / scale|^2 / 2. Implements eq:score-denoising.
+    """Return half the squared norm of psi(x + scale noise) + noise / scale.
 
-    Lowest in the mean at the score of the *blurred* data, x + scale noise (eq:score-vincent).
+    Implements eq:score-denoising. Lowest in the mean at the score of the *blurred* data, x +
+    scale noise (eq:score-vincent).
 
     Args:
         score: the function that learns.
