@@ -16,13 +16,11 @@ from torch import Tensor
 
 from litgen import plotting, runs
 from litgen.density import kde, ppca
-from litgen.diffusion import ddim
+from litgen.diffusion import ddim, guidance, schedule
 from litgen.diffusion.ddpm import denoised
 from litgen.diffusion.known import GaussianMixture
 from litgen.diffusion.schedule import Schedule
 from litgen.flows.coupling import CouplingFlow
-from litgen.diffusion import ddim, guidance, schedule
-from litgen.diffusion.known import GaussianMixture
 from litgen.primer import surfaces
 from litgen.recipes import density_protocol
 from litgen.recipes.flows import moons as flow_moons
@@ -954,6 +952,8 @@ def test_couplings_follow_slider_choice_and_button(couplings: Any) -> None:
     stopped = slider.input_value()
     couplings.page.wait_for_timeout(200)
     assert slider.input_value() == stopped
+
+
 # the scale of book/diffusion/guidance.md ---------------------------------------------------------
 
 GUIDED = "book/diffusion/guidance.html"
