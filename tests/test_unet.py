@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from litgen.unet import Attention, ResidualBlock, UNet, groups, sinusoidal
+from litgen.unet import Attention, GrowingConv, ResidualBlock, UNet, groups, sinusoidal
 from tests import oracles
 
 Draw = Callable[..., Tensor]
@@ -93,6 +93,42 @@ def test_attention_is_the_softmax_average_of_the_values(normal: Draw) -> None:
     torch.testing.assert_close(layer(x)[0], x[0] + expected.view(4, 2, 3))
 
 
+def test_growing_conv_is_upsampling_then_convolving(normal: Draw) -> None:
+    """Each pixel copied to a 2x2 block, then convolved, by a loop; and the same gradients."""
+    layer = shaken(GrowingConv(3))
+    assert isinstance(layer, GrowingConv)
+    assert layer.bias is not None
+    x = normal(2, 3, 3, 4).requires_grad_()
+    found = layer(x)
+    for n in range(2):
+        copied = x[n].repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+        expected = oracles.convolve(copied, layer.weight, layer.bias, 1, 1)
+        torch.testing.assert_close(found[n], expected)
+    apart = nn.functional.conv2d(
+        nn.functional.interpolate(x, scale_factor=2.0), layer.weight, layer.bias, padding=1
+    )
+    weigh = normal(*found.shape)
+    leaves = [x, layer.weight, layer.bias]
+    for ours, theirs in zip(
+        torch.autograd.grad((found * weigh).sum(), leaves),
+        torch.autograd.grad((apart * weigh).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_attention_follows_each_block_of_its_levels(normal: Draw) -> None:
+    """Level 1 of 3, two blocks: twice down and three times up, and none elsewhere."""
+    net = shaken(UNet(1, 1, (4, 6, 8), blocks=2, attention_at=[1]), 0.2)
+    assert isinstance(net, UNet)
+    down, up = ([isinstance(mix, Attention) for mix in m] for m in (net.mix_down, net.mix_up))
+    assert down == [False, False, True, True, False, False]
+    assert up == [False, False, False, True, True, True, False, False, False]
+    assert all(m.norm.num_channels == 6 for m in net.modules() if isinstance(m, Attention))
+    net(normal(1, 1, 8, 8)).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
 @pytest.mark.parametrize("skips", [True, False])
 @pytest.mark.parametrize("attention", [True, False])
 def test_output_has_the_inputs_size(skips: bool, attention: bool, normal: Draw) -> None:
@@ -151,6 +187,8 @@ def test_bad_input(unchecked: None) -> None:
         UNet(1, 1, ())
     with pytest.raises(ValueError, match="even"):
         sinusoidal(torch.tensor([1]), 5)
+    with pytest.raises(ValueError, match=r"levels 0\.\.1"):
+        UNet(1, 1, (4, 4), attention_at=[2])
     plain, timed = UNet(1, 1, (4, 4)), UNet(1, 1, (4, 4), time=True, classes=2)
     x, t = torch.zeros(1, 1, 4, 4), torch.tensor([1])
     with pytest.raises(ValueError, match="exactly"):

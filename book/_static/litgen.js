@@ -25,6 +25,25 @@
     new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   }
 
+  // Arrows from places on a scatter's canvas; a vector's entries start at `from`.
+  function arrows(canvas, places, vectors, from, toPixel) {
+    const g = canvas.getContext("2d");
+    g.strokeStyle = ink();
+    g.lineWidth = 2.5;
+    for (let k = 0; k < places.length; k += 2) {
+      const tip = [0, 1].map((axis) => places[k + axis] + vectors[from + k + axis]);
+      const [u, v, x, y] = [toPixel(places[k], 0), toPixel(places[k + 1], 1), toPixel(tip[0], 0), toPixel(tip[1], 1)];
+      const [dx, dy] = [0.3 * (x - u), 0.3 * (y - v)];
+      g.beginPath();
+      g.moveTo(u, v);
+      g.lineTo(x, y);
+      g.lineTo(x - dx + 0.6 * dy, y - dy - 0.6 * dx);
+      g.moveTo(x, y);
+      g.lineTo(x - dx - 0.6 * dy, y - dy + 0.6 * dx);
+      g.stroke();
+    }
+  }
+
   // Points in the plane from -extent to extent, coloured by class, with axes; returns how to go to pixels.
   function scatter(canvas, points, labels, extent, from = 0, named = true) {
     const g = canvas.getContext("2d");
@@ -311,12 +330,14 @@
 
     // Snapshots of a training: codes and decoded plane, under one slider.
     snapshots(payload) {
-      const points = tinynet.halves(payload.points);
-      const labels = tinynet.bytes(payload.labels);
+      const words = payload.words ?? {};
+      const [points, labels] = payload.points ? [tinynet.halves(payload.points), tinynet.bytes(payload.labels)] : [];
+      const [places, vectors] = payload.arrows ? [tinynet.halves(payload.arrows.places), tinynet.halves(payload.arrows.vectors)] : [];
       const planes = payload.planes.map((data) => Object.assign(new Image(), { src: `data:image/png;base64,${data}` }));
+      const height = payload.height ?? payload.side;
       const last = planes.length - 1;
-      const codes = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "Posterior means of the test images at the chosen moment, coloured by class" });
-      const plane = element("canvas", { class: "plane", width: payload.side, height: payload.side, role: "img", "aria-label": "The decoded plane at the chosen moment" });
+      const codes = element("canvas", { width: 640, height: 640, role: "img", "aria-label": words.points ?? "Posterior means of the test images at the chosen moment, coloured by class" });
+      const plane = element("canvas", { class: points ? "plane" : "plane wide", width: payload.side, height, role: "img", "aria-label": words.plane ?? "The decoded plane at the chosen moment" });
       const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: last });
       const text = element("output", { "aria-live": "off" });
       const button = element("button", { type: "button" }, "Play");
@@ -324,11 +345,14 @@
 
       function draw() {
         const i = +slider.value;
-        scatter(codes, points, labels, payload.extent, 2 * labels.length * i);
+        if (points) {
+          const toPixel = scatter(codes, points, labels, payload.extent, 2 * labels.length * i, !places);
+          if (places) arrows(codes, places, vectors, places.length * i, toPixel);
+        }
         const g = plane.getContext("2d");
-        g.clearRect(0, 0, payload.side, payload.side);
+        g.clearRect(0, 0, payload.side, height);
         planes[i].decode().then(() => +slider.value === i && g.drawImage(planes[i], 0, 0));
-        text.textContent = `after ${payload.turns[i]} of ${payload.turns[last]} steps`;
+        text.textContent = payload.texts?.[i] ?? `after ${payload.turns[i]} of ${payload.turns[last]} steps`;
         slider.setAttribute("aria-valuetext", text.textContent);
       }
 
@@ -359,42 +383,45 @@
       draw();
       litgen.widgets.snapshots = { slider, draw };
       return [
-        element("div", { class: "litgen-panes" }, codes, plane),
-        element("div", { class: "litgen-controls" }, button, element("label", {}, "training", slider), text),
+        element("div", { class: "litgen-panes" }, ...(points ? [codes] : []), plane),
+        element("div", { class: "litgen-controls" }, button, element("label", {}, words.slider ?? "training", slider), text),
       ];
     },
 
-    // Push a grid and points through the couplings of a flow, layer by layer.
+    // Push a grid and points through the couplings of a flow, layer by layer, forth (data) and back (noise).
     "coupling-grid"(payload) {
       const nets = payload.nets.map(tinynet.network);
-      const points = tinynet.halves(payload.points);
+      const data = tinynet.halves(payload.points);
+      const noise = tinynet.halves(payload.noise);
       const labels = tinynet.bytes(payload.labels);
       const { extent } = payload;
-      const canvas = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "A grid and the test points after the chosen number of couplings" });
-      const slider = element("input", { type: "range", min: 0, max: nets.length, step: 0.05, value: 0 });
+      const count = nets.length;
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      const canvas = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "A grid and points after the chosen number of couplings" });
+      const slider = element("input", { type: "range", min: 0, max: count, step: 0.05, value: 0 });
+      const source = element("select", {}, element("option", { value: "data" }, "test points and a grid of x"), element("option", { value: "noise" }, "noise and a grid of z"));
       const text = element("output", { "aria-live": "off" });
-      const button = element("button", { type: "button" }, "Play");
+      const button = element("button", { type: "button" }, calm ? "Step" : "Play");
       let timer = 0;
 
       // Coupling i moves coordinate 1 - i % 2, by a log-scale (within a tanh) and a shift; a share moves it part of the way.
       function forward(x, layers) {
         const z = [x[0], x[1]];
-        nets.forEach((net, i) => {
-          const share = Math.min(1, Math.max(0, layers - i));
-          if (!share) return;
+        for (let i = 0; i < Math.ceil(layers); i++) {
           const moved = 1 - (i % 2);
-          const [raw, shift] = net([z[i % 2]]);
-          z[moved] += share * (z[moved] * Math.exp(Math.tanh(raw)) + shift - z[moved]);
-        });
+          const [raw, shift] = nets[i]([z[i % 2]]);
+          z[moved] += Math.min(1, layers - i) * (z[moved] * Math.exp(Math.tanh(raw)) + shift - z[moved]);
+        }
         return z;
       }
 
-      function inverse(z) {
+      // From z back until `layers` couplings are left.
+      function inverse(z, layers) {
         const x = [z[0], z[1]];
-        for (let i = nets.length - 1; i >= 0; i--) {
-          const [raw, shift] = nets[i]([x[i % 2]]);
+        for (let i = count - 1; i >= Math.floor(layers) && i >= 0; i--) {
           const moved = 1 - (i % 2);
-          x[moved] = (x[moved] - shift) * Math.exp(-Math.tanh(raw));
+          const [raw, shift] = nets[i]([x[i % 2]]);
+          x[moved] += Math.min(1, i + 1 - layers) * ((x[moved] - shift) * Math.exp(-Math.tanh(raw)) - x[moved]);
         }
         return x;
       }
@@ -403,46 +430,55 @@
         const g = canvas.getContext("2d");
         const size = canvas.width;
         const layers = +slider.value;
+        const forth = source.value === "data";
+        const [map, points, reach] = forth ? [forward, data, 2] : [inverse, noise, 3];
         const at = (x) => [(x[0] / extent + 1) * size * 0.5, (1 - x[1] / extent) * size * 0.5];
         g.clearRect(0, 0, size, size);
         g.strokeStyle = ink();
         g.lineWidth = 1.5;
         g.globalAlpha = 0.45;
         for (const axis of [0, 1])
-          for (let line = -2; line <= 2.001; line += 0.25) {
+          for (let line = -8; line <= 8; line++) {
             g.beginPath();
-            for (let k = -2; k <= 2.001; k += 0.04) {
-              const [u, v] = at(forward(axis ? [line, k] : [k, line], layers));
-              k === -2 ? g.moveTo(u, v) : g.lineTo(u, v);
+            for (let k = -50; k <= 50; k++) {
+              const [u, v] = [(reach * line) / 8, (reach * k) / 50];
+              g.lineTo(...at(map(axis ? [u, v] : [v, u], layers)));
             }
             g.stroke();
           }
         g.globalAlpha = 0.85;
-        labels.forEach((label, i) => {
-          const [u, v] = at(forward([points[2 * i], points[2 * i + 1]], layers));
-          g.fillStyle = COLOURS[label];
+        for (let i = 0; i < points.length / 2; i++) {
+          const [u, v] = at(map([points[2 * i], points[2 * i + 1]], layers));
+          g.fillStyle = COLOURS[forth ? labels[i] : 2];
           g.fillRect(u - 3, v - 3, 6, 6);
-        });
+        }
         g.globalAlpha = 1;
-        text.textContent = `after ${Math.floor(layers + 0.001)} of ${nets.length} couplings`;
+        const done = forth ? Math.floor(layers + 0.001) : count - Math.ceil(layers - 0.001);
+        text.textContent = `${done} of ${count} couplings ${forth ? "done" : "undone"}`;
         slider.setAttribute("aria-valuetext", text.textContent);
       }
 
       function stop() {
         clearInterval(timer);
         timer = 0;
-        button.textContent = "Play";
+        if (!calm) button.textContent = "Play";
+      }
+
+      // From the end that is reached, go to the other one.
+      let direction = 1;
+      function move(step) {
+        slider.value = +slider.value + direction * step;
+        draw();
+        if (+slider.value <= 0 || +slider.value >= count) stop();
       }
 
       function play() {
         if (timer) return stop();
-        const back = +slider.value > nets.length - 0.01; // at the end, go back to the data
+        if (+slider.value <= 0) direction = 1;
+        if (+slider.value >= count) direction = -1;
+        if (calm) return move(1);
         button.textContent = "Pause";
-        timer = setInterval(() => {
-          slider.value = +slider.value + (back ? -0.05 : 0.05);
-          draw();
-          if (+slider.value <= 0 || +slider.value >= nets.length) stop();
-        }, 50);
+        timer = setInterval(() => move(0.05), 50);
       }
 
       button.addEventListener("click", play);
@@ -450,11 +486,17 @@
         stop();
         draw();
       });
+      source.addEventListener("change", () => {
+        stop();
+        slider.value = source.value === "data" ? 0 : count;
+        draw();
+      });
       onThemeChange(draw);
       draw();
-      litgen.widgets["coupling-grid"] = { forward: (x) => forward(x, nets.length), inverse, slider, draw };
+      litgen.widgets["coupling-grid"] = { forward, inverse };
       return [
         element("div", { class: "litgen-panes" }, canvas),
+        element("div", { class: "litgen-controls" }, element("label", {}, "begin with", source)),
         element("div", { class: "litgen-controls" }, button, element("label", {}, "couplings", slider), text),
       ];
     },

@@ -16,7 +16,7 @@ from litgen.flows.coupling import CouplingFlow
 from litgen.recipes import comparison
 from litgen.runs import Run
 from litgen.shapes import Float
-from litgen.training import Player, half_rounded, minibatches, play
+from litgen.training import Player, half_rounded, minibatches, plain_products, play
 
 __all__ = [
     "CPU",
@@ -88,8 +88,9 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train on the shared points; return what every family leaves of them."""
     losses = []
-    for now in fit(config, comparison.train_points().to(device), seed):
-        losses.append(now.loss)
+    with plain_products(device):
+        for now in fit(config, comparison.train_points().to(device), seed):
+            losses.append(now.loss)
     model = now.model.cpu()
     half_rounded(model)
     curve = torch.tensor_split(torch.stack(losses).cpu(), min(100, len(losses)))
