@@ -1022,3 +1022,58 @@ def test_guided_plane_reads_on_a_dark_page(guided: Any) -> None:
     light = picture(canvas)
     show_theme(page, "dark")
     assert eventually(lambda: bool((picture(canvas) != light).any()))
+COUPLING = "book/flows/coupling.html"
+
+
+@pytest.fixture
+def couplings(open_page: Callable[..., Any]) -> Any:
+    """Return the figure that pushes a grid through a flow, on a page of its own."""
+    return started(open_page(COUPLING, formulas=False), "coupling-grid")
+
+
+@pytest.fixture
+def flow(real_data: None) -> CouplingFlow:
+    """Return the flow that the chapter shows, from the user's own cache."""
+    profile, _ = runs.planned("flows/moons")
+    found = runs.find("flows/moons", profile)
+    if found is None:
+        missing("no fresh run of flows/moons: the site shows an older one; `make book` trains it")
+    return flow_moons.restore(found)
+
+
+def test_couplings_compute_what_pytorch_computes(couplings: Any, flow: CouplingFlow) -> None:
+    """Forth and back, after every number of layers, within the payload's half precision."""
+    points = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
+    stages = [points]
+    for i, layer in enumerate(flow.couplings):
+        parts = list(stages[-1].split([1, 1], dim=1))
+        parts[1 - i % 2], _ = layer(parts[i % 2], parts[1 - i % 2])
+        stages.append(torch.cat(parts, dim=1))
+    ask = "([name, x, n]) => x.map((p) => litgen.widgets['coupling-grid'][name](p, n))"
+    for count, stage in enumerate(stages):
+        found = couplings.page.evaluate(ask, ["forward", points.tolist(), count])
+        assert torch.allclose(torch.tensor(found), stage, atol=1e-4, rtol=1e-3)
+        back = couplings.page.evaluate(ask, ["inverse", stages[-1].tolist(), count])
+        assert torch.allclose(torch.tensor(back), stage, atol=2e-3, rtol=2e-3)
+    half = couplings.page.evaluate(ask, ["forward", points.tolist(), 0.5])
+    assert torch.allclose(torch.tensor(half), (stages[0] + stages[1]) / 2, atol=1e-4, rtol=1e-3)
+
+
+def test_couplings_follow_slider_choice_and_button(couplings: Any) -> None:
+    """The text counts layers; noise begins at the other end; playing moves the slider."""
+    slider = couplings.get_by_role("slider")
+    text, canvas = couplings.locator("output"), couplings.locator("canvas")
+    assert text.inner_text() == "0 of 8 couplings done"
+    first = picture(canvas)
+    slider.fill("3")
+    assert text.inner_text() == slider.get_attribute("aria-valuetext") == "3 of 8 couplings done"
+    assert (picture(canvas) != first).any()
+    couplings.get_by_role("combobox").select_option("noise")
+    assert slider.input_value() == "8"
+    assert text.inner_text() == "0 of 8 couplings undone"
+    couplings.get_by_role("button").click()
+    assert eventually(lambda: float(slider.input_value()) < 7.5)
+    couplings.get_by_role("button").click()
+    stopped = slider.input_value()
+    couplings.page.wait_for_timeout(200)
+    assert slider.input_value() == stopped
