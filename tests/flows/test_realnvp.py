@@ -164,6 +164,15 @@ def test_a_state_in_double_comes_back_whatever_the_networks_precision() -> None:
         assert error < 1e-9
 
 
+@pytest.mark.parametrize("couplings", [1, 2])
+def test_every_pair_moves_both_halves(couplings: int, normal: Draw) -> None:
+    """eq:coupling-forward: after a pair each number of z depends on more than one pixel."""
+    flow = shaken(RealNVP(1, 4, 1, couplings, 4, 1), 0.3)
+    x = normal(1, 1, 4, 4)
+    jacobian = torch.func.jacrev(flow)(x)[0].view(16, 16)
+    assert ((jacobian.abs() > 1e-9).sum(dim=1) > 1).all()
+
+
 def test_half_of_the_channels_leave_after_the_first_scale(flow: RealNVP, normal: Draw) -> None:
     """eq:multi-scale: the first half of z is what the first scale alone computes."""
     x = normal(2, 2, 4, 4)
