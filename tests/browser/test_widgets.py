@@ -1022,6 +1022,8 @@ def test_guided_plane_reads_on_a_dark_page(guided: Any) -> None:
     light = picture(canvas)
     show_theme(page, "dark")
     assert eventually(lambda: bool((picture(canvas) != light).any()))
+
+
 COUPLING = "book/flows/coupling.html"
 
 

@@ -59,7 +59,7 @@ class Config:
     hidden: tuple[int, ...] = (64, 64, 64)
     frequencies: int = 4
     steps: int = 1_000
-    turns: int = 3_000
+    turns: int = 2_200
     batch_size: int = 250
     learning_rate: float = 1e-2
     sampling_steps: int = 50

@@ -82,7 +82,7 @@ class Config:
     hidden: int = 32
     blocks: int = 1
     margin: float = 1e-3
-    turns: int = 450
+    turns: int = 340
     batch_size: int = 16
     learning_rate: float = 8e-3
     clip: float = 1.0

@@ -57,7 +57,7 @@ class Config:
     hidden: tuple[int, ...] = (64, 64)
     critic_hidden: tuple[int, ...] = (96, 96)
     latent: int = 2
-    turns: int = 2_000
+    turns: int = 1_500
     batch_size: int = 250
     learning_rate: float = 1e-3
     critic_rate: float = 2.0
