@@ -955,6 +955,95 @@
     ];
   };
 
+  // Three Gaussians with exact scores: DDIM with guidance carries the same noise to another place for every scale.
+  makers["guided-plane"] = function (payload) {
+    const { weights, means, sd, shares, extent, asked } = payload;
+    const start = tinynet.halves(payload.start);
+    const count = start.length / 2;
+    const canvas = element("canvas", { width: 640, height: 640, role: "img", "aria-label": "Three Gaussians of the plane, and the points that guided sampling reaches" });
+    const slider = element("input", { type: "range", min: 0, max: payload.most, step: 0.1, value: payload.scale });
+    const choice = element("select", {}, ...means.map((_, i) => element("option", { value: i }, String(i))));
+    choice.value = asked;
+    const text = element("output", { "aria-live": "off" });
+
+    // How likely each component made a point, at the noise level where this share of the signal is left.
+    function posterior(x, y, share) {
+      const variance = share * sd * sd + 1 - share;
+      const logs = means.map(([a, b], i) => Math.log(weights[i]) - ((x - Math.sqrt(share) * a) ** 2 + (y - Math.sqrt(share) * b) ** 2) / (2 * variance));
+      const top = Math.max(...logs);
+      const terms = logs.map((v) => Math.exp(v - top));
+      const sum = terms.reduce((s, v) => s + v, 0);
+      return terms.map((v) => v / sum);
+    }
+
+    // The mean noise given x_t moves by scale times the difference that the class makes.
+    function compute(scale, wanted) {
+      const places = Float64Array.from(start);
+      for (let n = 0; n + 1 < shares.length; n++) {
+        const [now, next] = [shares[n], shares[n + 1]];
+        const variance = now * sd * sd + 1 - now;
+        for (let i = 0; i < count; i++) {
+          const part = posterior(places[2 * i], places[2 * i + 1], now);
+          for (const axis of [0, 1]) {
+            const x = places[2 * i + axis];
+            const middle = means.reduce((s, mean, c) => s + part[c] * mean[axis], 0);
+            const centre = middle + scale * (means[wanted][axis] - middle);
+            const noise = (Math.sqrt(1 - now) * (x - Math.sqrt(now) * centre)) / variance;
+            const guess = (x - Math.sqrt(1 - now) * noise) / Math.sqrt(now);
+            places[2 * i + axis] = Math.sqrt(next) * guess + Math.sqrt(1 - next) * noise;
+          }
+        }
+      }
+      return places;
+    }
+
+    function draw() {
+      const wanted = +choice.value;
+      const places = compute(+slider.value, wanted);
+      const owners = Array.from({ length: count }, (_, i) => {
+        const part = posterior(places[2 * i], places[2 * i + 1], 1);
+        return part.indexOf(Math.max(...part));
+      });
+      const toPixel = scatter(canvas, places, owners, extent, 0, false);
+      const g = canvas.getContext("2d");
+      g.lineWidth = 5;
+      means.forEach((mean, c) => {
+        g.strokeStyle = COLOURS[c];
+        g.setLineDash(c === wanted ? [] : [10, 10]);
+        g.beginPath();
+        g.arc(toPixel(mean[0], 0), toPixel(mean[1], 1), (2 * sd * 320) / extent, 0, 7);
+        g.stroke();
+      });
+      g.setLineDash([]);
+      g.fillStyle = ink();
+      g.font = "bold 30px sans-serif";
+      g.textAlign = "center";
+      const beyond = 1 + (2 * sd + 0.3) / Math.hypot(...means[0]); // just outside the rings
+      means.forEach(([a, b], c) => g.fillText(String(c), toPixel(a * beyond, 0), toPixel(b * beyond, 1) + 10));
+      const mean = [0, 1].map((axis) => places.reduce((s, v, i) => s + (i % 2 === axis ? v : 0), 0) / count);
+      const spread = Math.sqrt(places.reduce((s, v, i) => s + (v - mean[i % 2]) ** 2, 0) / (2 * count));
+      const own = owners.filter((c) => c === wanted).length / count;
+      text.textContent = `scale ${(+slider.value).toFixed(1)}: ${(100 * own).toFixed(0)} % most likely of class ${wanted}; standard deviation ${spread.toFixed(2)} (the class itself: ${sd.toFixed(2)})`;
+      slider.setAttribute("aria-valuetext", text.textContent);
+    }
+
+    function choose(scale, wanted) {
+      slider.value = scale;
+      choice.value = wanted;
+      draw();
+    }
+
+    slider.addEventListener("input", draw);
+    choice.addEventListener("change", draw);
+    onThemeChange(draw);
+    draw();
+    litgen.widgets["guided-plane"] = { compute: (scale, wanted) => [...compute(scale, wanted)], choose };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "scale", slider), element("label", {}, "class", choice), text),
+    ];
+  };
+
   // Paths from noise to a mixture of Gaussians, by its exact denoiser, for chosen steps and eta.
   makers["ddim-paths"] = function (payload) {
     const { alphaBar, means, weights, scale, extent, count } = payload;

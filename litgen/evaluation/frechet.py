@@ -26,7 +26,7 @@ def gaussian_frechet(
 ) -> Float[Tensor, ""]:
     """Return the squared distance of two Gaussians. Implements eq:ddim-frechet.
 
-    |mean_x - mean_y|^2 + tr(cov_x + cov_y - 2 (cov_x cov_y)^(1/2)), in the unit of the data
+    ``|mean_x - mean_y|^2 + tr(cov_x + cov_y - 2 (cov_x cov_y)^(1/2))``, in the unit of the data
     squared; covariances may be singular. Never negative: rounding below zero is cut.
 
     Raises:

@@ -11,28 +11,40 @@ import math
 import torch
 from torch import Tensor
 
+from litgen.gaussian import standard_log_prob
 from litgen.shapes import Float, UInt8
 
-__all__ = ["LEVELS", "from_logit", "image_log_prob", "to_logit", "uniform", "variational_bound"]
+__all__ = [
+    "LEVELS",
+    "from_logit",
+    "image_log_prob",
+    "logit_noise",
+    "to_logit",
+    "uniform",
+    "variational_bound",
+]
 
 LEVELS = 256
 
 
 def uniform(
-    values: UInt8[Tensor, "*shape"], noise: Float[Tensor, "*shape"]
+    values: UInt8[Tensor, "*shape"], noise: Float[Tensor, "*shape"], levels: int = LEVELS
 ) -> Float[Tensor, "*shape"]:
-    """Return (values + noise) / 256, in [0, 1). Implements eq:dequantize-uniform.
+    """Return (values + noise) / levels, in [0, 1). Implements eq:dequantize-uniform.
 
     Args:
-        values: 0..255.
+        values: 0..levels - 1.
         noise: in [0, 1).
+        levels: how many values a pixel can have.
 
     Raises:
-        ValueError: noise outside [0, 1).
+        ValueError: noise outside [0, 1), or a value that is no level.
     """
     if not ((noise >= 0) & (noise < 1)).all():
         raise ValueError("dequantisation noise lies outside [0, 1)")
-    x = (values + noise) / LEVELS
+    if (values.int() >= levels).any():  # a byte cannot be compared with 256
+        raise ValueError(f"a value of {int(values.max())} is none of {levels} levels")
+    x = (values + noise) / levels
     below_one = 1 - torch.finfo(x.dtype).eps / 2  # 255 + u may round up to 256
     return x.clamp(max=below_one)
 
@@ -71,29 +83,48 @@ def from_logit(
     return ((torch.sigmoid(y) - margin) / (1 - 2 * margin)).clamp(0, 1)
 
 
-def image_log_prob(log_density: Float[Tensor, " batch"], pixels: int) -> Float[Tensor, " batch"]:
-    """Turn a log-density of x in [0, 1) into one of 8-bit values. Implements eq:dequantize-bound.
+def logit_noise(
+    mean: Float[Tensor, "batch *shape"],
+    log_scale: Float[Tensor, "batch *shape"],
+    noise: Float[Tensor, "batch *shape"],
+) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, " batch"]]:
+    """Turn normal noise into noise u in (0, 1); return u and log q(u) in nats.
+
+    Implements eq:dequantize-noise: the logit of u is normal, gradients reach mean and log_scale.
+    """
+    y = mean + log_scale.exp() * noise
+    log_slope = torch.nn.functional.logsigmoid(y) + torch.nn.functional.logsigmoid(-y)
+    stretched = (log_scale + log_slope).flatten(1).sum(dim=1)
+    return torch.sigmoid(y), standard_log_prob(noise.flatten(1)) - stretched
+
+
+def image_log_prob(
+    log_density: Float[Tensor, " batch"], pixels: int, levels: int = LEVELS
+) -> Float[Tensor, " batch"]:
+    """Turn a log-density of x in [0, 1) into one of whole values. Implements eq:dequantize-bound.
 
     A lower bound, in the mean over the noise, on the log-probability of the values in nats: a
-    level is 1/256 wide, so each of the pixels takes off log 256.
+    level is 1/levels wide, so each of the pixels takes off the log of levels.
     """
-    return log_density - pixels * math.log(LEVELS)
+    return log_density - pixels * math.log(levels)
 
 
 def variational_bound(
     log_density: Float[Tensor, " batch"],
     noise_log_prob: Float[Tensor, " batch"],
     pixels: int,
+    levels: int = LEVELS,
 ) -> Float[Tensor, " batch"]:
     """Return log p(values + u) - log q(u | values), in nats. Implements eq:dequantize-variational.
 
     Args:
-        log_density: of x = (values + u) / 256 in [0, 1).
+        log_density: of x = (values + u) / levels in [0, 1).
         noise_log_prob: log q(u | values) of the noise u in [0, 1) that was drawn; uniform noise
             has 0, which gives eq:dequantize-bound back.
         pixels: dimensions of x.
+        levels: how many values a pixel can have.
     """
-    return image_log_prob(log_density, pixels) - noise_log_prob
+    return image_log_prob(log_density, pixels, levels) - noise_log_prob
 
 
 def _check_margin(margin: float) -> None:

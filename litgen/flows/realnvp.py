@@ -83,7 +83,7 @@ class ActNorm(nn.Module):
         self, y: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
         """Return x."""
-        return y * torch.exp(-self.log_scale) - self.shift
+        return y / self.log_scale.exp() - self.shift
 
 
 class ResidualNet(nn.Module):
@@ -161,8 +161,13 @@ class ImageCoupling(nn.Module):
         return y.index_copy(1, self.moved, (y[:, self.moved] - shift) * torch.exp(-log_scale))
 
     def log_scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Read both off the kept channels; tanh keeps a layer's stretch within [1/e, e]."""
-        log_scale, shift = self.conditioner(x[:, self.kept]).to(x.dtype).chunk(2, dim=1)
+        """Read both off the kept channels; tanh keeps a layer's stretch within [1/e, e].
+
+        The network computes in its own precision, whatever that of x: with x in double both
+        directions round the kept channels to the same numbers, and ask the same question.
+        """
+        kept = x[:, self.kept].to(self.conditioner.first.weight.dtype)
+        log_scale, shift = self.conditioner(kept).to(x.dtype).chunk(2, dim=1)
         return torch.tanh(log_scale), shift
 
 

@@ -179,13 +179,14 @@ def test_the_arc_turns_at_constant_speed(normal: Draw) -> None:
     torch.testing.assert_close(ddim.spherical(one, other, 0.3), each)
 
 
-def test_clipping_keeps_guess_and_noise_together() -> None:
-    """The cut guess and the noise that goes with it still make up x_t."""
-    x_t = torch.tensor([[3.0]], dtype=torch.float64)
-    (state,) = ddim.trajectory(exact_model, x_t, FINE, [400, 200], clip=1.0)
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_clipping_keeps_guess_and_noise_together(side: float) -> None:
+    """The cut guess, at either end, and the noise that goes with it still make up x_t."""
+    x_t = torch.tensor([[6.0 * side]], dtype=torch.float64)
+    (state,) = ddim.trajectory(exact_model, x_t, FINE, [400, 200], clip=0.7)
     now, then = FINE.alpha_bar[400], FINE.alpha_bar[200]
-    noise = (x_t - now.sqrt()) / (1 - now).sqrt()
-    torch.testing.assert_close(state, then.sqrt() + (1 - then).sqrt() * noise)
+    noise = (x_t - now.sqrt() * 0.7 * side) / (1 - now).sqrt()
+    torch.testing.assert_close(state, then.sqrt() * 0.7 * side + (1 - then).sqrt() * noise)
 
 
 def test_bad_input(unchecked: None) -> None:

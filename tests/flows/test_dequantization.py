@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Beta
+from torch.distributions import Beta, Independent, Normal, SigmoidTransform
+from torch.distributions.transformed_distribution import TransformedDistribution
 
 from litgen.flows import dequantization
 from tests import oracles
@@ -47,6 +48,31 @@ def test_bound_is_a_bound_and_the_gap_is_jensens() -> None:
     torch.testing.assert_close(bound[60:200], exact[60:200], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("levels", [2, 8])
+def test_other_numbers_of_levels(levels: int) -> None:
+    """eq:dequantize-uniform, eq:dequantize-bound: cells of 1/levels, judged by the integral."""
+    values = torch.arange(levels, dtype=torch.uint8)[:, None].expand(levels, 5_000)
+    u = (torch.arange(5_000, dtype=torch.float64) + 0.5) / 5_000
+    x = dequantization.uniform(values, u.expand(levels, 5_000), levels)
+    torch.testing.assert_close(x, (values.double() + u) / levels)
+    density = LAW.log_prob(x)
+    exact = oracles.integrate(
+        lambda t: torch.stack(
+            [LAW.log_prob((v + t).clamp(1e-9) / levels).exp() / levels for v in range(levels)], 1
+        ),
+        0,
+        1 - 1e-9,
+    )
+    every = dequantization.image_log_prob(density.flatten(), 1, levels).view(levels, -1)
+    torch.testing.assert_close(every.exp().mean(dim=1), exact, rtol=1e-4, atol=1e-7)
+    assert (every.mean(dim=1) < exact.log()).all()
+    some = torch.tensor([0.3, -1.0])
+    torch.testing.assert_close(
+        dequantization.variational_bound(some, torch.tensor([0.5, 0.25]), 3, levels),
+        torch.tensor([-0.2, -1.25]) - 3 * math.log(levels),
+    )
+
+
 def test_bound_is_exact_for_the_uniform_density() -> None:
     """eq:dequantize-bound: log 1 - log 256 a pixel; three pixels take three times as much."""
     found = dequantization.image_log_prob(torch.zeros(2, dtype=torch.float64), 3)
@@ -72,6 +98,51 @@ def test_variational_bound_with_uniform_noise_is_the_uniform_one() -> None:
         dequantization.variational_bound(log_density, torch.zeros(2), 5),
         dequantization.image_log_prob(log_density, 5),
     )
+
+
+def test_logit_noise_is_a_logistic_normal_law(normal: Draw) -> None:
+    """eq:dequantize-noise: by torch's transformed distribution, summed over an image."""
+    mean, log_scale = normal(4, 1, 2, 3), 0.5 * normal(4, 1, 2, 3)
+    u, log_q = dequantization.logit_noise(mean, log_scale, normal(4, 1, 2, 3))
+    law = TransformedDistribution(Normal(mean, log_scale.exp()), [SigmoidTransform()])
+    expected = Independent(law, 3).log_prob(u)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(log_q, expected)
+    u, _ = dequantization.logit_noise(mean, log_scale, torch.zeros(4, 1, 2, 3).double())
+    torch.testing.assert_close(u, 1 / (1 + (-mean).exp()))
+
+
+def test_logit_noise_integrates_to_one() -> None:
+    """eq:dequantize-noise: the density of u over (0, 1), by the trapezoid rule."""
+    u = torch.linspace(1e-5, 1 - 1e-5, 20_001, dtype=torch.float64)
+    mean, log_scale = torch.tensor(0.4).double(), torch.tensor(-0.3).double()
+    noise = ((u / (1 - u)).log() - mean) / log_scale.exp()
+    again, log_q = dequantization.logit_noise(
+        mean.expand(len(u), 1), log_scale.expand(len(u), 1), noise[:, None]
+    )
+    torch.testing.assert_close(again[:, 0], u)
+    area = torch.trapezoid(log_q.exp(), u)
+    torch.testing.assert_close(area, torch.ones_like(area), rtol=0, atol=1e-6)
+
+
+def test_learned_noise_lies_between_uniform_noise_and_the_truth(normal: Draw) -> None:
+    """eq:dequantize-variational: raised by gradients, for the steep first of 8 levels."""
+    exact = LAW.log_prob(torch.linspace(1e-9, 1 / 8, 100_001).double()).exp().mean().log()
+    exact = exact - math.log(8)
+    even = (torch.arange(2_000, dtype=torch.float64)[:, None] + 0.5) / 2_000
+    plain = dequantization.image_log_prob(LAW.log_prob(even[:, 0] / 8), 1, 8).mean()
+    noise = math.sqrt(2) * torch.erfinv(2 * even - 1)
+    parameters = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([parameters], lr=0.05)
+    for _ in range(200):
+        mean, log_scale = parameters.expand(2_000, 2).split(1, dim=1)
+        u, log_q = dequantization.logit_noise(mean, log_scale, noise)
+        bound = dequantization.variational_bound(LAW.log_prob(u[:, 0] / 8), log_q, 1, 8).mean()
+        optimizer.zero_grad()
+        (-bound).backward()
+        optimizer.step()
+    assert plain + 0.1 < bound < exact + 1e-6
+    assert exact - bound < 0.02
 
 
 def test_logit_is_the_formula_and_its_determinant_autograds(normal: Draw) -> None:
@@ -123,6 +194,8 @@ def test_bad_input(unchecked: None) -> None:
         dequantization.uniform(values, torch.ones(1, 1))
     with pytest.raises(ValueError, match="noise"):
         dequantization.uniform(values, -torch.ones(1, 1))
+    with pytest.raises(ValueError, match="a value of 8 is none of 8 levels"):
+        dequantization.uniform(values + 8, torch.zeros(1, 1), 8)
     for margin in (0.0, 0.5, -1.0):
         with pytest.raises(ValueError, match="margin"):
             dequantization.to_logit(inside, margin)

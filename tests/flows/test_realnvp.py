@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from litgen.flows import realnvp
+from litgen.flows import dequantization, realnvp
 from litgen.flows.realnvp import ActNorm, ImageCoupling, RealNVP, squeeze, unsqueeze
 
 Draw = Callable[..., Tensor]
@@ -126,6 +126,51 @@ def test_flow_inverse_undoes_forward(channels: int, side: int, scales: int, norm
     assert z.shape == (2, channels * side * side)
     torch.testing.assert_close(flow.inverse(z), x)
     assert (z - x.flatten(1)).abs().max() > 0.1
+
+
+def there_and_back(flow: RealNVP, x: Tensor) -> tuple[float, float]:
+    """Return the largest error of a round trip from the unit cube, and the largest |z|."""
+    with torch.no_grad():
+        z, _ = flow(dequantization.to_logit(x)[0])
+        back = dequantization.from_logit(flow.inverse(z))
+    assert back.dtype == x.dtype
+    return (back - x).abs().max().item(), z.abs().max().item()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_sixteen_couplings_in_single_precision_come_back_to_1e_5(seed: int) -> None:
+    """Grey noise, black and white noise, black, white: through the logit, two scales, and back."""
+    flow = shaken(RealNVP(1, 8, scales=2, couplings=4, hidden=8, blocks=1), 0.05).float()
+    assert isinstance(flow, RealNVP)
+    assert sum(isinstance(module, ImageCoupling) for module in flow.modules()) == 16
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(300, 1, 8, 8, generator=generator)
+    x[:100] = x[:100].round()
+    x[0], x[1] = 0, 1
+    error, largest = there_and_back(flow, x)
+    assert largest > 4
+    assert error < 1e-5
+
+
+def test_a_state_in_double_comes_back_whatever_the_networks_precision() -> None:
+    """Networks in single and in half precision, weights so wild that single states get lost."""
+    x = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    wild = shaken(RealNVP(1, 8, scales=2, couplings=4, hidden=8, blocks=1), 0.2)
+    assert isinstance(wild, RealNVP)
+    assert there_and_back(wild.float(), x)[0] > 1e-5
+    for dtype in (torch.float32, torch.bfloat16):
+        error, largest = there_and_back(wild.to(dtype), x.double())
+        assert largest > 100
+        assert error < 1e-9
+
+
+@pytest.mark.parametrize("couplings", [1, 2])
+def test_every_pair_moves_both_halves(couplings: int, normal: Draw) -> None:
+    """eq:coupling-forward: after a pair each number of z depends on more than one pixel."""
+    flow = shaken(RealNVP(1, 4, 1, couplings, 4, 1), 0.3)
+    x = normal(1, 1, 4, 4)
+    jacobian = torch.func.jacrev(flow)(x)[0].view(16, 16)
+    assert ((jacobian.abs() > 1e-9).sum(dim=1) > 1).all()
 
 
 def test_half_of_the_channels_leave_after_the_first_scale(flow: RealNVP, normal: Draw) -> None:

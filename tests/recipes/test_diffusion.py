@@ -12,6 +12,7 @@ from torch.distributions import Normal, kl_divergence
 
 from litgen import runs
 from litgen.data.sources import ImageSet, Record
+from litgen.diffusion import ddpm
 from litgen.diffusion import schedule as schedules
 from litgen.diffusion.schedule import Schedule
 from litgen.recipes.diffusion import clothes, digits
@@ -65,11 +66,11 @@ def test_a_seed_reproduces_a_run_to_the_bit(data: dict[str, ImageSet]) -> None:
 
 def test_training_learns(data: dict[str, ImageSet]) -> None:
     """The loss falls well below that of the silent network the training starts with."""
-    config = dataclasses.replace(TINY, turns=150, batch_size=32)
+    config = dataclasses.replace(TINY, turns=60, batch_size=16)
     losses = torch.stack(
         [now.loss for now in digits.fit(config, data["train"].images, data["train"].labels, 0)]
     )
-    assert losses[-20:].mean() < 0.5 * losses[:3].mean()
+    assert losses[-10:].mean() < 0.6 * losses[:3].mean()
 
 
 def test_the_average_follows_the_weights(data: dict[str, ImageSet]) -> None:
@@ -172,24 +173,24 @@ def test_measure_is_the_sum_over_all_times(monkeypatch: pytest.MonkeyPatch) -> N
         return torch.full_like(x_t, 0.25)
 
     monkeypatch.setattr(digits.Denoiser, "forward", grey)
-    found = digits.measure(config, digits.Denoiser(config), images, draws=3_000)
+    found = digits.measure(config, digits.Denoiser(config), images, draws=600)
     times = digits.schedule_of(config)
     middle, prior = exact_parts(digits.to_unit(images), 0.25, times)
     scale = digits.PIXELS * math.log(2)
     # many narrow stretches of log t: every time is asked, early ones more often
-    assert found["test_bits_middle"] == pytest.approx(middle / scale, rel=3e-3)
+    assert found["test_bits_middle"] == pytest.approx(middle / scale, rel=1e-2)
     assert found["test_bits_prior"] == pytest.approx(prior / scale, rel=1e-2)
-    often = torch.bincount(torch.cat(asked[:3_000]), minlength=41) / 18_000
+    often = torch.bincount(torch.cat(asked[:600]), minlength=41) / 3_600
     expected = [math.log((t + 1) / t) / math.log(41 / 2) for t in range(2, 41)]
-    assert often.tolist() == pytest.approx([0, 0, *expected], abs=2e-3)
-    assert asked[3_000].tolist() == [1] * 6
+    assert often.tolist() == pytest.approx([0, 0, *expected], abs=3e-3)
+    assert asked[600].tolist() == [1] * 6
     parts = sum(found[f"test_bits_{part}"] for part in ("prior", "middle", "decoder"))
     assert found["test_bits_per_dim"] == pytest.approx(parts)
     assert found["test_images"] == 6
-    level = Normal(torch.tensor(0.25).double(), times.betas[0].sqrt())
-    edge = images[0, 0, :1, :1].double() / 127.5 - 1
-    cell = level.cdf(edge + 1 / 255) - level.cdf(edge - 1 / 255)
-    assert cell < 1  # the judge of the decoder itself is in tests/diffusion/test_ddpm.py
+    x = digits.to_unit(images)  # the decoder's own judge is in tests/diffusion/test_ddpm.py
+    decoder = -ddpm.decoder_log_prob(x, torch.full_like(x, 0.25), times).mean().item()
+    assert found["test_bits_decoder"] == pytest.approx(decoder / scale, rel=1e-5)
+    assert decoder / scale > 1
     few = digits.measure(config, digits.Denoiser(config), images, draws=8)
     assert few["test_bits_middle"] == pytest.approx(found["test_bits_middle"], rel=0.3)
     assert few["test_bits_middle"] != found["test_bits_middle"]
@@ -212,8 +213,6 @@ def test_the_whole_path_of_a_gpu_config(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in model.parameters())
     assert digits.evaluate(back, CPU) == pytest.approx(run.metrics, rel=1e-6)
     assert digits.data(small) == ("mnist",)
-    x = digits.sample(back, 3, torch.Generator().manual_seed(0)) if small.steps >= 50 else None
-    assert x is None
 
 
 @pytest.mark.usefixtures("data")
@@ -229,7 +228,9 @@ def test_draws_are_of_the_classes_asked_for() -> None:
     assert torch.equal(drawn(first, 0.0), drawn(second, 0.0))
     for scale in (1.0, 2.0):
         assert (drawn(first, scale) - drawn(second, scale)).abs().max() > 1e-4
-    torch.testing.assert_close(drawn(first, 2.0), drawn(first, 2.0), rtol=0, atol=0)
+    again = drawn(first, 2.0)
+    torch.testing.assert_close(again, drawn(first, 2.0), rtol=0, atol=0)
+    assert 0 <= again.min() < 0.3 < 0.7 < again.max() <= 1, "not the whole range of grey"
     images = digits.sample(run, 11, torch.Generator().manual_seed(0))
     assert images.shape == (11, 1, 28, 28)
     assert 0 <= images.min() < images.max() <= 1

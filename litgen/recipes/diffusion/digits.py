@@ -58,7 +58,7 @@ class Config:
     """
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
-    widths: tuple[int, ...] = (16, 32)
+    widths: tuple[int, ...] = (16, 16)
     blocks: int = 1
     patch: int = 2
     attention: bool = False
@@ -66,7 +66,7 @@ class Config:
     schedule: Literal["linear", "cosine"] = "cosine"
     prediction: Prediction = "v"
     dropout: float = 0.1
-    turns: int = 800
+    turns: int = 650
     batch_size: int = 64
     learning_rate: float = 6e-3
     average: float = 0.99

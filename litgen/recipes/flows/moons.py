@@ -46,7 +46,7 @@ class Config:
 
     couplings: int = 8
     hidden: tuple[int, ...] = (32, 32)
-    turns: int = 2_500
+    turns: int = 1_200
     batch_size: int = 500
     learning_rate: float = 5e-3
 

@@ -54,7 +54,7 @@ class Config:
 
     hidden: tuple[int, ...] = (64, 64)
     latent: int = 2
-    steps: int = 3_000
+    steps: int = 2_400
     batch_size: int = 250
     learning_rate: float = 3e-3
     samples: int = 100

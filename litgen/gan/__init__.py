@@ -1,0 +1,1 @@
+"""Adversarial networks: a sampler learns from a critic that tells its samples from data."""
