@@ -11,5 +11,5 @@ from litgen.recipes.diffusion.digits import Config, data, evaluate, restore, sam
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
-CPU = dataclasses.replace(digits.CPU, data="fashion_mnist", turns=150)
+CPU = dataclasses.replace(digits.CPU, data="fashion_mnist", turns=250)
 GPU = dataclasses.replace(digits.GPU, data="fashion_mnist")
