@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from litgen.blocks import MLP
 from litgen.gan import losses
+from litgen.gan.game import Rules, adversaries
 from litgen.recipes import comparison
 from litgen.runs import Run
 from litgen.shapes import Float
-from litgen.training import Player, half_rounded, minibatches, play
+from litgen.training import half_rounded, minibatches, play
 
 __all__ = [
     "CPU",
@@ -121,25 +122,16 @@ def fit(
     ]
     schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, config.turns) for o in optimizers]
 
-    def samples(count: int) -> Tensor:
-        made: Tensor = model.generator(
-            torch.randn(count, config.latent, generator=codes, device=device)
-        )
-        return made
+    def codes_for(count: int) -> Tensor:
+        return torch.randn(count, config.latent, generator=codes, device=device)
 
-    def critic_loss(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            fake = samples(len(x))
-        real_logits, fake_logits = model.critic(torch.cat([x, fake])).chunk(2)
-        return losses.discriminator_loss(real_logits, fake_logits)
-
-    def fooling_loss(x: Tensor) -> Tensor:
-        return generator_loss(model.critic(samples(len(x)))).mean()
-
-    players = [
-        Player("critic", optimizers[0], critic_loss),
-        Player("generator", optimizers[1], fooling_loss),
-    ]
+    players = adversaries(
+        model.generator,
+        model.critic,
+        (optimizers[0], optimizers[1]),
+        codes_for,
+        Rules(generator_loss=generator_loss),
+    )
     game = play(players, minibatches(points, config.batch_size, shuffle), config.turns)
     for step in tqdm(game, total=2 * config.turns, desc="gan", unit="step"):
         if step.player == "critic":
