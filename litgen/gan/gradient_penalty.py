@@ -42,7 +42,8 @@ def gradient_norms(
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-    return slope.flatten(1).norm(dim=1)
+    norms: Tensor = slope.flatten(1).norm(dim=1)
+    return norms
 
 
 def gradient_penalty(
@@ -59,4 +60,5 @@ def gradient_penalty(
         fake: samples.
         share: how near to the datum, uniform in [0, 1].
     """
-    return (gradient_norms(critic, between(real, fake, share)) - 1).square()
+    norms = gradient_norms(critic, between(real, fake, share))
+    return (norms - 1).square()
