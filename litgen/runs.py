@@ -323,11 +323,15 @@ def _train_now(
 ) -> Run:
     """Train and fill in the provenance."""
     code = digest.sources(_code(module))  # what runs, not what is edited meanwhile
-    profiles.configure()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
-    run: Run = module.train(config, seed, device)
+    before = torch.get_float32_matmul_precision()
+    profiles.configure()
+    try:
+        run: Run = module.train(config, seed, device)
+    finally:  # what a caller computes next is the same whether a run was trained or found
+        torch.set_float32_matmul_precision(before)
     run.provenance = {
         "recipe": recipe,
         "profile": profile,

@@ -139,14 +139,6 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-@pytest.fixture(autouse=True)
-def _precision() -> Iterator[None]:
-    """Undo what a training sets for the whole process."""
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
 def trainings(tiny: Any) -> list[str]:
     """Return one line a training: steps, seed, device."""
     return tiny.log.read_text().splitlines() if tiny.log.exists() else []
@@ -188,6 +180,18 @@ def full(seed: int = 0) -> runs.Run:
 
 
 # Run ---------------------------------------------------------------------------------------------
+
+
+def test_a_training_leaves_matrix_products_as_they_were(tiny: Any) -> None:
+    """Configured while it lasts, and set back after it, also after one that breaks off."""
+    seen = []
+    tiny.module.DURING.append(lambda: seen.append(torch.get_float32_matmul_precision()))
+    runs.train(NAME, "cpu", config=tiny.module.CPU)
+    assert seen[0] != torch.get_float32_matmul_precision() == "highest"
+    tiny.module.DURING.append(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        runs.train(NAME, "cpu", config=tiny.module.CPU)
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_part_gives_a_state_dict_in_single_precision() -> None:
