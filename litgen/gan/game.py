@@ -28,6 +28,9 @@ Conditions = tuple[Tensor, ...]
 class Rules:
     """What the players are after.
 
+    Raises:
+        ValueError: a critic that never moves.
+
     Attributes:
         critic_loss: of logits of data and logits of samples; one number, to be lowered.
         generator_loss: of logits of samples; one number a sample, to be lowered.
@@ -44,6 +47,10 @@ class Rules:
     critic_moves: int = 1
     apart: bool = False
     mixed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.critic_moves < 1:
+            raise ValueError(f"critic_moves must be at least 1, got {self.critic_moves}")
 
 
 def both_logits(
@@ -77,9 +84,10 @@ def adversaries(
 ) -> list[Player]:
     """Return the two players of a game, the critic first, for `litgen.training.play`.
 
-    The critic's move needs no gradient of the generator, and samples for it are made without one.
-    Nothing is wasted on the critic's weights in the generator's move: `play` asks for the moving
-    player's gradients alone.
+    Implements eq:game-turns. The critic's move needs no gradient of the generator, and samples
+    for it are made without one. Nothing is wasted on the critic's weights in the generator's move:
+    `play` asks for the moving player's gradients alone. (Running averages of a batch normalisation
+    follow every pass through their network, whoever moves.)
 
     Args:
         generator: maps codes (and conditions) to samples.
@@ -99,7 +107,7 @@ def adversaries(
             with torch.no_grad():
                 fake = generator(draw(len(x)), *conditions).to(x.dtype)
             real_logits, fake_logits = both_logits(critic, x, fake, conditions, agreed.apart)
-        loss = agreed.critic_loss(real_logits.float(), fake_logits.float())
+        loss = agreed.critic_loss(_at_least_single(real_logits), _at_least_single(fake_logits))
         if agreed.penalty is not None:
             with mixed_precision(x.device, agreed.mixed):
                 loss = loss + agreed.penalty(lambda at: critic(at, *conditions), x, fake)
@@ -109,12 +117,17 @@ def adversaries(
         x, *conditions = load(batch)
         with mixed_precision(x.device, agreed.mixed):
             logits = critic(generator(draw(len(x)), *conditions), *conditions)
-        return agreed.generator_loss(logits.float()).mean()
+        return agreed.generator_loss(_at_least_single(logits)).mean()
 
     return [
         Player("critic", optimizers[0], critic_loss, moves=agreed.critic_moves),
         Player("generator", optimizers[1], fooling_loss),
     ]
+
+
+def _at_least_single(logits: Tensor) -> Tensor:
+    """Return logits of networks that computed in half precision as float32, others unchanged."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class LastGood:
@@ -144,8 +157,10 @@ class LastGood:
             turn: counted from 0.
             values: losses of this turn.
         """
-        if (turn + 1) % self.every:
-            return True
+        return True if (turn + 1) % self.every else self.look(turn, *values)
+
+    def look(self, turn: int, *values: Tensor) -> bool:
+        """Do what `fine` does, whatever the turn: after the last one of a game, say."""
         seen = [*values, *(t for t in self.model.state_dict().values() if t.is_floating_point())]
         if not all(bool(tensor.isfinite().all()) for tensor in seen):
             return False
