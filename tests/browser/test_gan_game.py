@@ -53,7 +53,7 @@ def flat(net: nn.Module) -> list[list[float]]:
 
 @pytest.mark.parametrize("loss", ["non-saturating", "saturating"])
 def test_the_page_takes_pytorchs_steps(figure: Any, loss: str) -> None:
-    """Three turns from given weights, data and codes: all weights and losses to 1e-9 (asked: 1e-4)."""
+    """Three turns from given weights, data and codes: all weights and losses to 1e-9."""
     torch.manual_seed(3)
     generator, critic = MLP([2, 32, 32, 2]).double(), MLP([2, 32, 32, 1], nn.LeakyReLU).double()
     start = [flat(generator), flat(critic)]
@@ -64,7 +64,9 @@ def test_the_page_takes_pytorchs_steps(figure: Any, loss: str) -> None:
         f"""(_, [nets, x, z]) => {{
           const game = {WIDGET};
           game.load(nets);
-          return x.flatMap((batch, i) => [game.criticMove(batch, z[2 * i]), game.generatorMove(z[2 * i + 1])]);
+          return x.flatMap((batch, i) => [
+            game.criticMove(batch, z[2 * i]), game.generatorMove(z[2 * i + 1]),
+          ]);
         }}""",
         [
             start,
