@@ -136,6 +136,8 @@ def test_what_is_no_pair_of_distributions_is_refused(unchecked: None) -> None:
     half = torch.tensor([0.5, 0.5])
     with pytest.raises(ValueError, match=r"same points.*\(3,\)"):
         finite.value(half, half, torch.full((3,), 1 / 3))
+    with pytest.raises(ValueError, match=r"same points.*\(3,\), \(2,\)"):
+        finite.value(torch.full((3,), 0.5), half, half)
     with pytest.raises(ValueError, match="q is no distribution"):
         finite.best_discriminator(half, torch.tensor([0.5, 0.6]))
     with pytest.raises(ValueError, match="p is no distribution"):
