@@ -281,6 +281,73 @@ def test_losses_are_computed_in_single_precision_where_networks_are_mixed(
     assert set(got) == {torch.float32}
 
 
+def watched(nets: Nets) -> tuple[list[Tensor], list[Tensor]]:
+    """Return two lists that fill with what the generator makes and what the critic is shown."""
+    made: list[Tensor] = []
+    shown: list[Tensor] = []
+    nets[0].register_forward_hook(lambda _, inputs, out: made.append(out))
+    nets[1].register_forward_hook(lambda _, inputs, out: shown.append(inputs[0]))
+    return made, shown
+
+
+def test_a_thrifty_critic_is_shown_the_generators_last_samples() -> None:
+    """One move: exactly those that the generator moved by, without a graph."""
+    nets = networks()
+    made, shown = watched(nets)
+    list(play(adversaries(*nets, optimizers(nets), drawer(), Rules(thrifty=True)), batches(), 3))
+    assert [m.requires_grad for m in made] == [False, True, True, True]
+    critics = [s for s in shown if len(s) == 2 * BATCH]
+    assert len(critics) == 3
+    assert torch.equal(critics[0][BATCH:], made[0])
+    for seen, before in zip(critics[1:], made[1:], strict=False):
+        assert torch.equal(seen[BATCH:], before)
+        assert not seen.requires_grad
+    assert not torch.equal(made[1], made[2])
+
+
+def test_a_thrifty_critic_with_several_moves_gets_them_all_from_one_pass() -> None:
+    """One pass of moves x batch codes a turn, each part shown once, by the newest generator."""
+    nets = networks()
+    made, shown = watched(nets)
+    rules = Rules(thrifty=True, critic_moves=3)
+    list(play(adversaries(*nets, optimizers(nets), drawer(), rules), batches(), 2))
+    assert [len(m) for m in made] == [3 * BATCH, BATCH, 3 * BATCH, BATCH]
+    critics = [s[BATCH:] for s in shown if len(s) == 2 * BATCH]
+    for turn in (0, 1):
+        parts = {tuple(part.flatten().tolist()) for part in made[2 * turn].split(BATCH)}
+        seen = {tuple(part.flatten().tolist()) for part in critics[3 * turn : 3 * turn + 3]}
+        assert len(parts) == 3
+        assert seen == parts
+
+
+@pytest.mark.parametrize("moves", [1, 2])
+def test_another_batch_size_makes_new_samples(moves: int) -> None:
+    """Samples that wait are as many as another batch had, and of no use for this one."""
+    nets = networks()
+    made, shown = watched(nets)
+    rules = Rules(thrifty=True, critic_moves=moves)
+    critic_player, generator_player = adversaries(*nets, optimizers(nets), drawer(), rules)
+    for player, size in ((critic_player, 4), (generator_player, 4), (critic_player, 6)):
+        player.loss(torch.zeros(size, 2, dtype=torch.float64))
+    assert [len(m) for m in made] == [4 * moves, 4, 6 * moves]
+    assert len(shown[-1]) == 12
+
+
+def test_games_with_conditions_and_others_make_fresh_samples() -> None:
+    """Thrift is not for conditions: samples of other classes must not be shown as these."""
+    data, labels = next(batches()), torch.tensor([0, 1, 2, 3, 1, 2])
+    nets = networks(told=True)
+    made, _ = watched(nets)
+    rules, everyone = Rules(thrifty=True), torch.arange(BATCH)
+    game = adversaries(*nets, optimizers(nets), drawer(), rules, lambda at: (data[at], labels[at]))
+    list(play(game, iter([everyone] * 4), 2))
+    assert len(made) == 4
+    nets = networks()
+    made, _ = watched(nets)
+    list(play(adversaries(*nets, optimizers(nets), drawer()), batches(), 2))
+    assert [m.requires_grad for m in made] == [False, True, False, True]
+
+
 def test_what_cannot_be_played_is_refused(unchecked: None) -> None:
     """Data and samples of different shapes; a critic that never moves."""
     critic = networks()[1]
