@@ -1163,6 +1163,279 @@
     ];
   };
 
+  // Two small networks with their gradients and Adam: the adversarial game in the plane, played here.
+  makers["gan-game"] = function (payload) {
+    const { width, batch, rate, criticRate, betas, extent, std } = payload;
+    const size = 640;
+    const cells = 40;
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const sigmoid = (v) => 1 / (1 + Math.exp(-v));
+    const softplus = (v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
+    let state = 0; // of the random numbers
+    let seed = payload.seed;
+
+    function uniform() {
+      state = (state + 0x6d2b79f5) | 0;
+      let v = Math.imul(state ^ (state >>> 15), 1 | state);
+      v = (v + Math.imul(v ^ (v >>> 7), 61 | v)) ^ v;
+      return ((v ^ (v >>> 14)) >>> 0) / 4294967296;
+    }
+    const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+    const normals = (count) => Float64Array.from({ length: 2 * count }, normal);
+
+    // Each set gives the place of one point, before noise.
+    const sets = {
+      "eight places": () => {
+        const angle = (Math.floor(8 * uniform()) * Math.PI) / 4;
+        return [Math.SQRT2 * Math.cos(angle), Math.SQRT2 * Math.sin(angle)];
+      },
+      "two moons": () => {
+        const [t, upper] = [Math.PI * uniform(), uniform() < 0.5];
+        return upper ? [Math.cos(t) - 0.5, Math.sin(t) - 0.25] : [0.5 - Math.cos(t), 0.25 - Math.sin(t)];
+      },
+      "nine places": () => [1.2 * (Math.floor(3 * uniform()) - 1), 1.2 * (Math.floor(3 * uniform()) - 1)],
+      "one place": () => [1, 0.6],
+      circle: () => {
+        const t = 2 * Math.PI * uniform();
+        return [Math.SQRT2 * Math.cos(t), Math.SQRT2 * Math.sin(t)];
+      },
+    };
+
+    function data(count) {
+      const points = new Float64Array(2 * count);
+      for (let i = 0; i < count; i++) {
+        const [x, y] = sets[choices.set.value]();
+        points[2 * i] = x + std * normal();
+        points[2 * i + 1] = y + std * normal();
+      }
+      return points;
+    }
+
+    // Linear layers, each with its weights (rows are outputs) and then its biases in one array, and between them a
+    // ReLU that keeps `slope` of what is negative.
+    function network(sizes, slope) {
+      const layers = sizes.slice(1).map((outputs, l) => {
+        const inputs = sizes[l];
+        const length = (inputs + 1) * outputs;
+        const values = Float64Array.from({ length }, () => (2 * uniform() - 1) / Math.sqrt(inputs));
+        return { inputs, outputs, values, gradient: new Float64Array(length), first: new Float64Array(length), second: new Float64Array(length) };
+      });
+      let steps = 0;
+
+      function forward(x) {
+        layers.forEach((layer, l) => {
+          const { inputs, outputs, values } = layer;
+          const count = x.length / inputs;
+          const y = new Float64Array(count * outputs);
+          for (let n = 0; n < count; n++)
+            for (let o = 0; o < outputs; o++) {
+              let sum = values[inputs * outputs + o];
+              for (let i = 0; i < inputs; i++) sum += values[o * inputs + i] * x[n * inputs + i];
+              y[n * outputs + o] = sum < 0 && l < layers.length - 1 ? slope * sum : sum;
+            }
+          layer.x = x;
+          layer.y = x = y;
+        });
+        return x;
+      }
+
+      // From the gradient in the outputs of the last forward pass to that in its inputs; leaves the weights' own.
+      function backward(g) {
+        for (let l = layers.length - 1; l >= 0; l--) {
+          const { inputs, outputs, values, gradient, x, y } = layers[l];
+          const count = y.length / outputs;
+          const back = new Float64Array(x.length);
+          gradient.fill(0);
+          for (let n = 0; n < count; n++)
+            for (let o = 0; o < outputs; o++) {
+              const at = n * outputs + o;
+              const d = l < layers.length - 1 && y[at] <= 0 ? slope * g[at] : g[at];
+              if (d === 0) continue;
+              gradient[inputs * outputs + o] += d;
+              for (let i = 0; i < inputs; i++) {
+                gradient[o * inputs + i] += d * x[n * inputs + i];
+                back[n * inputs + i] += d * values[o * inputs + i];
+              }
+            }
+          g = back;
+        }
+        return g;
+      }
+
+      function adam(learning) {
+        steps += 1;
+        const [a, b] = betas;
+        const [c, d] = [1 - a ** steps, 1 - b ** steps];
+        for (const { values, gradient, first, second } of layers)
+          for (let i = 0; i < values.length; i++) {
+            first[i] = a * first[i] + (1 - a) * gradient[i];
+            second[i] = b * second[i] + (1 - b) * gradient[i] ** 2;
+            values[i] -= (learning * (first[i] / c)) / (Math.sqrt(second[i] / d) + 1e-8);
+          }
+      }
+
+      return { layers, forward, backward, adam };
+    }
+
+    let generator, critic, turns, said, shown, codes;
+
+    // Data get the label 1, samples 0; only the critic's weights move.
+    function criticMove(x, z) {
+      const count = x.length / 2;
+      const both = new Float64Array(4 * count);
+      both.set(x);
+      both.set(generator.forward(z), 2 * count);
+      const logits = critic.forward(both);
+      critic.backward(logits.map((v, i) => (sigmoid(v) - (i < count ? 1 : 0)) / count));
+      critic.adam(criticRate);
+      return logits.reduce((sum, v, i) => sum + softplus(i < count ? -v : v), 0) / count;
+    }
+
+    // What the loss asks of each sample: minus its gradient there, times the number of samples.
+    function slopes(logits) {
+      return logits.map(choices.loss.value === "saturating" ? (v) => -sigmoid(v) : (v) => sigmoid(v) - 1);
+    }
+
+    function generatorMove(z) {
+      const count = z.length / 2;
+      const logits = critic.forward(generator.forward(z));
+      generator.backward(critic.backward(slopes(logits).map((v) => v / count)));
+      generator.adam(rate);
+      const saturating = choices.loss.value === "saturating";
+      return logits.reduce((sum, v) => sum + (saturating ? -softplus(v) : softplus(-v)), 0) / count;
+    }
+
+    function turn() {
+      for (let i = 0; i < +choices.criticSteps.value; i++) said.critic = criticMove(data(batch), normals(batch));
+      for (let i = 0; i < +choices.generatorSteps.value; i++) said.generator = generatorMove(normals(batch));
+      turns += 1;
+    }
+
+    const choice = (names) => element("select", {}, ...names.map((name) => element("option", {}, name)));
+    const choices = {
+      set: choice(Object.keys(sets)),
+      loss: choice(["non-saturating", "saturating"]),
+      criticSteps: choice(["1", "2", "5", "20"]),
+      generatorSteps: choice(["1", "5", "20"]),
+    };
+    const canvas = element("canvas", { style: "touch-action: auto", width: size, height: size, role: "img", "aria-label": "Data as blue squares, samples as vermilion discs, and the discriminator's field: blue where it says data, vermilion where it says sample" });
+    const [play, once, again] = [calm ? "50 turns" : "Play", "One turn", "Restart"].map((name) => element("button", { type: "button" }, name));
+    const arrows = element("input", { type: "checkbox" });
+    const text = element("output", { "aria-live": "off" });
+    const picture = element("canvas", { width: cells, height: cells });
+    let frame = 0;
+
+    const at = (v, axis) => (((axis ? -v : v) / extent + 1) * size) / 2;
+    const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
+
+    function draw() {
+      const g = canvas.getContext("2d");
+      const places = Float64Array.from({ length: 2 * cells * cells }, (_, i) => {
+        const cell = i >> 1;
+        const along = ((i & 1 ? Math.floor(cell / cells) : cell % cells) + 0.5) / cells;
+        return (i & 1 ? 1 - 2 * along : 2 * along - 1) * extent;
+      });
+      const field = critic.forward(places).map(sigmoid);
+      const image = picture.getContext("2d").createImageData(cells, cells);
+      field.forEach((d, i) => image.data.set([...(d > 0.5 ? [0, 114, 178] : [213, 94, 0]), 200 * Math.abs(d - 0.5)], 4 * i));
+      picture.getContext("2d").putImageData(image, 0, 0);
+      g.clearRect(0, 0, size, size);
+      g.drawImage(picture, 0, 0, size, size);
+      g.strokeStyle = ink();
+      g.lineWidth = 2;
+      g.strokeRect(1, 1, size - 2, size - 2);
+      g.fillStyle = COLOURS[0];
+      for (let i = 0; i < shown.length; i += 2) g.fillRect(at(shown[i], 0) - 3.5, at(shown[i + 1], 1) - 3.5, 7, 7);
+      const samples = generator.forward(codes);
+      const logits = critic.forward(samples);
+      if (arrows.checked) {
+        const push = critic.backward(slopes(logits));
+        g.lineWidth = 2;
+        for (let i = 0; i < samples.length; i += 2) {
+          const longest = Math.max(1, Math.hypot(push[i], push[i + 1]));
+          g.beginPath();
+          g.moveTo(at(samples[i], 0), at(samples[i + 1], 1));
+          g.lineTo(at(samples[i] - (0.25 * push[i]) / longest, 0), at(samples[i + 1] - (0.25 * push[i + 1]) / longest, 1));
+          g.stroke();
+        }
+      }
+      g.fillStyle = COLOURS[1];
+      for (let i = 0; i < samples.length; i += 2) {
+        g.beginPath();
+        g.arc(at(samples[i], 0), at(samples[i + 1], 1), 4.5, 0, 7);
+        g.fill();
+      }
+      const onData = mean(critic.forward(shown).map(sigmoid));
+      const losses = turns ? `; losses ${said.critic.toFixed(2)} and ${said.generator.toFixed(2)}` : "";
+      text.textContent = `turn ${turns}: mean D ${onData.toFixed(2)} on data, ${mean(logits.map(sigmoid)).toFixed(2)} on samples${losses}`;
+    }
+
+    function stop() {
+      cancelAnimationFrame(frame);
+      frame = 0;
+      if (!calm) play.textContent = "Play";
+    }
+
+    function restart() {
+      stop();
+      state = Math.imul(seed, 2654435761);
+      generator = network([2, width, width, 2], 0);
+      critic = network([2, width, width, 1], 0.01);
+      turns = 0;
+      said = {};
+      shown = data(160);
+      codes = normals(160);
+      draw();
+    }
+
+    function some(count) {
+      for (let i = 0; i < count; i++) turn();
+      draw();
+    }
+
+    function animate() {
+      const end = performance.now() + 14; // what a frame can bear
+      let count = 0;
+      do turn();
+      while (++count < 8 && performance.now() < end);
+      draw();
+      frame = requestAnimationFrame(animate);
+    }
+
+    play.addEventListener("click", () => {
+      if (calm) return some(50);
+      if (frame) return stop();
+      play.textContent = "Pause";
+      frame = requestAnimationFrame(animate);
+    });
+    once.addEventListener("click", () => {
+      stop();
+      some(1);
+    });
+    again.addEventListener("click", () => {
+      seed += 1;
+      restart();
+    });
+    choices.set.addEventListener("change", restart);
+    choices.loss.addEventListener("change", draw);
+    arrows.addEventListener("change", draw);
+    onThemeChange(draw);
+    restart();
+    litgen.widgets["gan-game"] = {
+      criticMove: (x, z) => criticMove(Float64Array.from(x), Float64Array.from(z)),
+      generatorMove: (z) => generatorMove(Float64Array.from(z)),
+      weights: () => [generator, critic].map((net) => net.layers.map((layer) => [...layer.values])),
+      load: (nets) => [generator, critic].forEach((net, n) => net.layers.forEach((layer, l) => layer.values.set(nets[n][l]))),
+      data: (count) => [...data(count)],
+      samples: () => [...generator.forward(codes)],
+      some,
+    };
+    const label = (name, control) => element("label", {}, name, control);
+    return [
+      element("div", { class: "litgen-panes" }, canvas, element("div", { class: "litgen-controls litgen-column" }, label("data", choices.set), label("generator's loss", choices.loss), label("discriminator's steps a turn", choices.criticSteps), label("generator's steps a turn", choices.generatorSteps), element("label", { class: "tool" }, arrows, "advice"), element("div", { class: "litgen-controls" }, play, once, again), text)),
+    ];
+  };
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

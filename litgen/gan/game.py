@@ -39,6 +39,9 @@ class Rules:
         thrifty: make samples for the critic once a turn: with one move, show it those that the
             generator's last move made; with several, make all of them in one pass. For games
             without conditions. Batch normalisation in the generator then sees one large batch.
+
+    Raises:
+        ValueError: a critic that never moves.
     """
 
     critic_loss: Callable[[Tensor, Tensor], Tensor] = losses.discriminator_loss
@@ -48,6 +51,10 @@ class Rules:
     apart: bool = False
     mixed: bool = False
     thrifty: bool = False
+
+    def __post_init__(self) -> None:
+        if self.critic_moves < 1:
+            raise ValueError(f"critic_moves must be at least 1, got {self.critic_moves}")
 
 
 def both_logits(
@@ -81,9 +88,10 @@ def adversaries(
 ) -> list[Player]:
     """Return the two players of a game, the critic first, for `litgen.training.play`.
 
-    The critic's move needs no gradient of the generator, and samples for it are made without one.
-    Nothing is wasted on the critic's weights in the generator's move: `play` asks for the moving
-    player's gradients alone.
+    Implements eq:game-turns. The critic's move needs no gradient of the generator, and samples
+    for it are made without one. Nothing is wasted on the critic's weights in the generator's move:
+    `play` asks for the moving player's gradients alone. (Running averages of a batch normalisation
+    follow every pass through their network, whoever moves.)
 
     Args:
         generator: maps codes (and conditions) to samples.
@@ -113,7 +121,8 @@ def adversaries(
             with torch.no_grad():
                 fake = samples(x, conditions)
             real_logits, fake_logits = both_logits(critic, x, fake, conditions, agreed.apart)
-            loss = agreed.critic_loss(real_logits.float(), fake_logits.float())
+            single = _at_least_single(real_logits), _at_least_single(fake_logits)
+            loss = agreed.critic_loss(*single)
             if agreed.penalty is not None:
                 loss = loss + agreed.penalty(lambda at: critic(at, *conditions), x, fake)
         return loss
@@ -123,14 +132,19 @@ def adversaries(
         with mixed_precision(x.device, agreed.mixed):
             fake = generator(draw(len(x)), *conditions)
             logits = critic(fake, *conditions)
-        if agreed.critic_moves == 1:
+        if agreed.thrifty and agreed.critic_moves == 1 and not conditions:
             ready[:] = [fake.detach().to(x.dtype)]
-        return agreed.generator_loss(logits.float()).mean()
+        return agreed.generator_loss(_at_least_single(logits)).mean()
 
     return [
         Player("critic", optimizers[0], critic_loss, moves=agreed.critic_moves),
         Player("generator", optimizers[1], fooling_loss),
     ]
+
+
+def _at_least_single(logits: Tensor) -> Tensor:
+    """Return logits of networks that computed in half precision as float32, others unchanged."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class LastGood:
@@ -160,8 +174,10 @@ class LastGood:
             turn: counted from 0.
             values: losses of this turn.
         """
-        if (turn + 1) % self.every:
-            return True
+        return True if (turn + 1) % self.every else self.look(turn, *values)
+
+    def look(self, turn: int, *values: Tensor) -> bool:
+        """Do what `fine` does, whatever the turn: after the last one of a game, say."""
         seen = [*values, *(t for t in self.model.state_dict().values() if t.is_floating_point())]
         if not all(bool(tensor.isfinite().all()) for tensor in seen):
             return False
