@@ -42,7 +42,7 @@ def test_the_best_conditional_critic_of_a_table(normal: Draw) -> None:
 
 
 def test_each_class_has_its_own_game_where_labels_have_one_law(normal: Draw) -> None:
-    """eq:cgan-optimal, eq:cgan-per-class: without an offset; the divergence is a mean of each's."""
+    """eq:cgan-optimal, eq:cgan-per-class: no offset; the divergence is the mean of each one's."""
     log_p, log_q = table(normal, 3, 4), table(normal, 3, 4)
     law = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
     best = conditional.optimal_logits(log_p, log_q, law.log(), law.log())
@@ -99,7 +99,9 @@ def test_bayes_splits_the_best_logits(normal: Draw) -> None:
     """eq:cgan-factor: log p(y|x)/q(y|x) + log p(x)/q(x), each from sums of the joint table."""
     log_p, log_q = table(normal, 3, 5), table(normal, 3, 5)
     laws = [torch.log_softmax(normal(3), dim=0) for _ in range(2)]
-    joint = [law.exp()[:, None] * rows.exp() for law, rows in zip(laws, (log_p, log_q), strict=True)]
+    joint = [
+        law.exp()[:, None] * rows.exp() for law, rows in zip(laws, (log_p, log_q), strict=True)
+    ]
     place = [part.sum(dim=0) for part in joint]
     posterior = [part / total for part, total in zip(joint, place, strict=True)]
     expected = (posterior[0] / posterior[1]).log() + (place[0] / place[1]).log()
