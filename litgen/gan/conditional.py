@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 Reading = Literal["projection", "planes"]
-Labels = Int[Tensor, " batch"]
 
 
 def one_hot(labels: Int[Tensor, " batch"], classes: int) -> Float[Tensor, "batch classes"]:
@@ -160,12 +159,12 @@ def project(
     vectors: Float[Tensor, "batch features"],
     unconditional: Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
-    """Return v_y . phi(x) + psi(x), a logit for each example. Implements eq:cgan-projection.
+    """Return v_y . phi(x) + b(x), a logit for each example. Implements eq:cgan-projection.
 
     Args:
         features: phi(x).
         vectors: v_y of each example's class.
-        unconditional: psi(x), the part that knows no class.
+        unconditional: b(x), the part that knows no class.
     """
     return (features * vectors).sum(dim=1) + unconditional
 

@@ -222,4 +222,4 @@ def test_the_configs_name_their_data() -> None:
     assert recipe.GPU.turns > recipe.CPU.turns
     for config in (recipe.CPU, recipe.GPU):
         size = sum(p.numel() for p in recipe.Players(config).parameters())
-        assert 2 * size < runs.LIMIT - 14 * 4 * 10 * 784
+        assert 2 * size < runs.LIMIT - 14 * recipe.SHOWN * 10 * 784

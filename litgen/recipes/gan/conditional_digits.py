@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 CLASSES = 10
-SHOWN = 4
+SHOWN = 5
 """Codes of which an image in each class is kept from time to time."""
 
 
