@@ -1170,7 +1170,7 @@
     const ends = [0, 1].map((i) => tinynet.halves(payload.codes).slice(i * latent, (i + 1) * latent));
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const one = element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": "The generator's image for the chosen code and class" });
-    const all = element("canvas", { class: "digit", style: "aspect-ratio: 2.5; flex-basis: 20rem", width: 5 * side, height: (side * classes) / 5, role: "img", "aria-label": "The same code in every class" });
+    const all = element("canvas", { class: "digit", style: "aspect-ratio: 2.5; align-self: center", width: 5 * side, height: (side * classes) / 5, role: "img", "aria-label": "The same code in every class" });
     const which = element("input", { type: "range", min: 0, max: classes - 1, step: 0.05, value: payload.label });
     const walk = element("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0 });
     const [sweepClass, sweepCode, other] = [calm ? "Next class" : "Play class", calm ? "Step z" : "Play z", "Other z"].map((name) => element("button", { type: "button" }, name));
