@@ -137,7 +137,8 @@ class ConditionalCritic(nn.Module):
         self.body = ConvCritic(widths, channels + planes, side, norm)
         if reading == "projection":
             features = widths[-1] * (side // 2 ** len(widths)) ** 2
-            self.vectors = nn.Parameter(SCALE * torch.randn(classes, features))
+            self.vectors = nn.Parameter(torch.empty(classes, features))
+            nn.init.normal_(self.vectors, std=SCALE)
 
     def forward(
         self, x: Float[Tensor, "batch channels h w"], labels: Int[Tensor, " batch"]
