@@ -96,6 +96,7 @@ GPU = Config(
     widths=(256, 128),
     critic_widths=(128, 256),
     latent=32,
+    scale=5.0,
     turns=30_000,
     batch_size=256,
     learning_rate=5e-4,
