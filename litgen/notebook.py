@@ -132,6 +132,11 @@ def _described(layer: nn.Module, image: Shape) -> tuple[dict[str, Any], list[Ten
         return {"type": name.lower()}, [], image
     if isinstance(layer, nn.Flatten | nn.Dropout):
         return {}, [], image
+    if isinstance(layer, nn.Unflatten) and layer.dim == 1 and len(layer.unflattened_size) == 3:
+        channels, height, width = (int(n) for n in layer.unflattened_size)
+        return {}, [], (channels, height, width)
+    if image is not None and isinstance(layer, nn.ConvTranspose2d):
+        return _spread(layer, image)
     if image is not None and isinstance(layer, nn.BatchNorm2d) and layer.affine:
         found = [layer.running_mean, layer.running_var, layer.weight, layer.bias]
         moments = [tensor for tensor in found if tensor is not None]
@@ -169,3 +174,23 @@ def _windows(
     }
     bias = layer.bias if convolution and layer.bias is not None else torch.zeros(outputs)
     return described, [layer.weight, bias] if convolution else [], (outputs, height, width)
+
+
+def _spread(
+    layer: nn.ConvTranspose2d, image: tuple[int, int, int]
+) -> tuple[dict[str, Any], list[Tensor], Shape]:
+    """Describe a square transposed convolution of an image of this shape."""
+    sizes = (layer.kernel_size, layer.stride, layer.padding)
+    known = all(size[0] == size[1] for size in sizes) and layer.dilation == (1, 1)
+    if not known or layer.groups != 1 or any(int(n) for n in layer.output_padding):
+        raise ValueError(f"the page cannot compute this {layer}")
+    kernel, stride, padding = (int(size[0]) for size in sizes)
+    height, width = ((n - 1) * stride + kernel - 2 * padding for n in image[1:])
+    described = {
+        "type": "convtranspose2d",
+        **{"kernel": kernel, "stride": stride, "padding": padding},
+        **{"inputs": image[0], "height": image[1], "width": image[2]},
+        "outputs": layer.out_channels,
+    }
+    bias = layer.bias if layer.bias is not None else torch.zeros(layer.out_channels)
+    return described, [layer.weight, bias], (layer.out_channels, height, width)

@@ -203,9 +203,27 @@ def interpreted(description: dict[str, Any], x: np.ndarray) -> np.ndarray:
                 x[i * pixels : (i + 1) * pixels] = (part - mean) / (
                     var + layer["eps"]
                 ) ** 0.5 * gain + bias
+        elif layer["type"] == "convtranspose2d":
+            x = spread(layer, own, x)
         else:
             x = windowed(layer, own, x)
     return x
+
+
+def spread(layer: dict[str, Any], own: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Compute a described transposed convolution: each pixel adds a kernel; the rim is cut."""
+    inputs, outputs, kernel = layer["inputs"], layer["outputs"], layer["kernel"]
+    stride, pad = layer["stride"], layer["padding"]
+    image = x.reshape(inputs, layer["height"], layer["width"])
+    size = [(n - 1) * stride + kernel for n in image.shape[1:]]
+    weight = own[: inputs * outputs * kernel**2].reshape(inputs, outputs, kernel, kernel)
+    canvas = np.zeros((outputs, *size))
+    for r in range(image.shape[1]):
+        for c in range(image.shape[2]):
+            place = np.s_[:, r * stride : r * stride + kernel, c * stride : c * stride + kernel]
+            canvas[place] += np.einsum("i,ioab->oab", image[:, r, c], weight)
+    cut = canvas[:, pad : size[0] - pad, pad : size[1] - pad]
+    return (cut + own[weight.size : weight.size + outputs, None, None]).flatten()
 
 
 def windowed(layer: dict[str, Any], own: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -284,9 +302,42 @@ def test_the_page_computes_convolutional_networks(
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_page_computes_generators(bias: bool, generator: torch.Generator) -> None:
+    """A code becomes an oblong image, which transposed convolutions enlarge."""
+    torch.manual_seed(3)
+    net = nn.Sequential(
+        nn.Linear(3, 4 * 2 * 3),
+        nn.Unflatten(1, (4, 2, 3)),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 3, 4, 2, 1, bias=bias),
+        nn.Tanh(),
+        nn.ConvTranspose2d(3, 2, 3, bias=bias),
+    ).eval()
+    with torch.no_grad():
+        for tensor in [*net.parameters(), *net.buffers()]:
+            if tensor.is_floating_point():
+                tensor.add_(0.3 * torch.rand(tensor.shape, generator=generator))
+                tensor.copy_(tensor.half().float())
+    description = json.loads(json.dumps(notebook.layers_of(net)))
+    for z in torch.randn(2, 3, generator=generator):
+        expected = net(z[None]).detach()[0]
+        assert expected.shape == (2, 6, 8)
+        assert expected.std() > 0.01
+        found = interpreted(description, z.double().numpy())
+        np.testing.assert_allclose(found, expected.flatten().numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
+        nn.ConvTranspose2d(2, 2, (3, 5)),
+        nn.ConvTranspose2d(2, 2, 3, stride=(1, 2)),
+        nn.ConvTranspose2d(2, 2, 3, padding=(0, 1)),
+        nn.ConvTranspose2d(2, 2, 3, dilation=2),
+        nn.ConvTranspose2d(2, 2, 3, groups=2),
+        nn.ConvTranspose2d(2, 2, 3, stride=2, output_padding=1),
         nn.Conv2d(2, 2, (3, 5)),
         nn.Conv2d(2, 2, 3, stride=(1, 2)),
         nn.Conv2d(2, 2, 3, padding=(0, 1)),

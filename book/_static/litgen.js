@@ -1436,6 +1436,97 @@
     ];
   };
 
+  // A conditional generator: one slider goes through the classes at a fixed code, one through codes at a fixed class.
+  makers["class-sweep"] = function (payload) {
+    const network = tinynet.network(payload.net);
+    const { classes, latent, side, scale, names } = payload;
+    const ends = [0, 1].map((i) => tinynet.halves(payload.codes).slice(i * latent, (i + 1) * latent));
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const one = element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": "The generator's image for the chosen code and class" });
+    const all = element("canvas", { class: "digit", style: "aspect-ratio: 2.5; align-self: center", width: 5 * side, height: (side * classes) / 5, role: "img", "aria-label": "The same code in every class" });
+    const which = element("input", { type: "range", min: 0, max: classes - 1, step: 0.05, value: payload.label });
+    const walk = element("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0 });
+    const [sweepClass, sweepCode, other] = [calm ? "Next class" : "Play class", calm ? "Step z" : "Play z", "Other z"].map((name) => element("button", { type: "button" }, name));
+    const text = element("output", { "aria-live": "off" });
+    let timer = 0;
+
+    // On a circle through two codes: every point of it is as long as a code usually is.
+    function code() {
+      const angle = 2 * Math.PI * walk.value;
+      return Array.from({ length: latent }, (_, i) => Math.cos(angle) * ends[0][i] + Math.sin(angle) * ends[1][i]);
+    }
+
+    // Between two whole numbers the one-hot entry is shared.
+    function shares(label) {
+      return Array.from({ length: classes }, (_, c) => Math.max(0, 1 - Math.abs(label - c)));
+    }
+
+    const compute = (z, share) => network([...z, ...share.map((v) => scale * v)]);
+
+    function put(canvas, values, left, top) {
+      const image = canvas.getContext("2d").createImageData(side, side);
+      values.forEach((v, i) => image.data.set([127.5 * (v + 1), 127.5 * (v + 1), 127.5 * (v + 1), 255], 4 * i)); // clamps
+      canvas.getContext("2d").putImageData(image, left, top);
+    }
+
+    function draw(everywhere = true) {
+      const label = +which.value;
+      put(one, compute(code(), shares(label)), 0, 0);
+      if (everywhere) for (let c = 0; c < classes; c++) put(all, compute(code(), shares(c)), (c % 5) * side, Math.floor(c / 5) * side);
+      const low = Math.floor(label);
+      const part = label - low;
+      text.textContent = part < 0.01 ? `class ${names[low]}` : `${(1 - part).toFixed(2)} of ${names[low]}, ${part.toFixed(2)} of ${names[low + 1]}`;
+      which.setAttribute("aria-valuetext", text.textContent);
+    }
+
+    function stop() {
+      clearInterval(timer);
+      timer = 0;
+      if (calm) return;
+      sweepClass.textContent = "Play class";
+      sweepCode.textContent = "Play z";
+    }
+
+    function advance(slider, step) {
+      const next = +slider.value + step;
+      slider.value = next > +slider.max + 1e-6 ? 0 : next;
+      draw(slider === walk);
+    }
+
+    function play(button, slider, step, bigger) {
+      button.addEventListener("click", () => {
+        if (calm) return advance(slider, bigger);
+        const running = timer && button.textContent === "Pause";
+        stop();
+        if (running) return;
+        button.textContent = "Pause";
+        timer = setInterval(() => advance(slider, step), 60);
+      });
+    }
+
+    function choose(label, place) {
+      stop();
+      which.value = label;
+      walk.value = place;
+      draw();
+    }
+
+    play(sweepClass, which, 0.05, 1);
+    play(sweepCode, walk, 0.01, 0.05);
+    other.addEventListener("click", () => {
+      const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+      ends.forEach((end) => end.forEach((_, i) => (end[i] = normal())));
+      draw();
+    });
+    [which, walk].forEach((slider) => slider.addEventListener("input", () => (stop(), draw(slider === walk))));
+    draw();
+    litgen.widgets["class-sweep"] = { compute: (z, share) => [...compute(z, share)], choose, code };
+    return [
+      element("div", { class: "litgen-panes" }, one, all),
+      element("div", { class: "litgen-controls" }, element("label", {}, "class", which), element("label", {}, "code z", walk), sweepClass, sweepCode, other, text),
+    ];
+  };
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

@@ -21,9 +21,11 @@ from litgen.diffusion.ddpm import denoised
 from litgen.diffusion.known import GaussianMixture
 from litgen.diffusion.schedule import Schedule
 from litgen.flows.coupling import CouplingFlow
+from litgen.gan import conditional
 from litgen.primer import surfaces
 from litgen.recipes import density_protocol
 from litgen.recipes.flows import moons as flow_moons
+from litgen.recipes.gan import conditional_digits
 from litgen.recipes.primer import classifier
 from litgen.recipes.vae import plane
 from litgen.recipes.words import addresses
@@ -1022,3 +1024,59 @@ def test_guided_plane_reads_on_a_dark_page(guided: Any) -> None:
     light = picture(canvas)
     show_theme(page, "dark")
     assert eventually(lambda: bool((picture(canvas) != light).any()))
+
+
+CONDITIONAL = "book/gan/conditional.html"
+
+
+@pytest.fixture
+def sweep(open_page: Callable[..., Any]) -> Any:
+    """Return the conditional generator's figure on a page of its own."""
+    return started(open_page(CONDITIONAL, formulas=False), "class-sweep")
+
+
+@pytest.fixture
+def asked_generator(real_data: None) -> conditional.ConditionalGenerator:
+    """Return the generator that the chapter shows, from the user's own cache."""
+    profile, _ = runs.planned("gan/conditional_digits")
+    found = runs.find("gan/conditional_digits", profile)
+    if found is None:
+        missing("no fresh run of gan/conditional_digits: `make book` trains it")
+    return conditional_digits.restore(found).generator
+
+
+def test_class_sweep_computes_what_pytorch_computes(
+    sweep: Any, asked_generator: conditional.ConditionalGenerator
+) -> None:
+    """Images of whole and of mixed classes, every pixel to 1e-3."""
+    z = torch.randn(4, asked_generator.latent, generator=torch.Generator().manual_seed(6))
+    shares = torch.eye(10)[[0, 3, 7, 9]]
+    shares[1] = (torch.eye(10)[3] + torch.eye(10)[4]) / 2
+    with torch.no_grad():
+        expected = asked_generator.blend(z, shares).flatten(1)
+    assert expected.std(dim=0).max() > 0.3
+    found = [
+        sweep.page.evaluate("([z, s]) => litgen.widgets['class-sweep'].compute(z, s)", [a, b])
+        for a, b in zip(z.tolist(), shares.tolist(), strict=True)
+    ]
+    torch.testing.assert_close(torch.tensor(found), expected, atol=1e-3, rtol=0)
+
+
+def test_class_sweep_answers_its_sliders(sweep: Any) -> None:
+    """The class slider changes one image and the text, the code slider both pictures."""
+    one, all_ = (sweep.locator("canvas").nth(i) for i in (0, 1))
+    text, (which, walk) = sweep.locator("output"), (sweep.locator("input").nth(i) for i in (0, 1))
+    move = "(node, v) => { node.value = v; node.dispatchEvent(new Event('input')); }"
+    start = picture(one), picture(all_)
+    which.evaluate(move, 6.25)
+    assert text.inner_text() == "0.75 of 6, 0.25 of 7"
+    assert (picture(one) != start[0]).any()
+    assert (picture(all_) == start[1]).all()
+    walk.evaluate(move, 0.4)
+    assert (picture(all_) != start[1]).any()
+    sweep.page.evaluate("litgen.widgets['class-sweep'].choose(7, 0.4)")
+    assert text.inner_text() == "class 7"
+    assert (picture(one)[:, :, 0] == picture(all_)[28:56, 56:84, 0]).all()
+    sweep.locator("button", has_text="Play class").click()
+    assert eventually(lambda: "of" in text.inner_text())
+    sweep.locator("button", has_text="Pause").click()
