@@ -39,6 +39,8 @@ class StackedMLP(nn.Module):
         ValueError: no copies, or fewer than two sizes.
     """
 
+    waves: Tensor
+
     def __init__(
         self,
         copies: int,

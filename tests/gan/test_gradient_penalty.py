@@ -200,7 +200,7 @@ def test_mixing_is_the_steepest_way_to_the_first_value() -> None:
 
 
 def test_the_rule_of_a_game_draws_shares_and_weighs() -> None:
-    """eq:gp-critic: weight times the mean; uniform shares, fresh in each call, from its own seed."""
+    """eq:gp-critic: weight times the mean; uniform shares, fresh in each call, by its seed."""
     seen = []
 
     def critic(x: Tensor) -> Tensor:
@@ -246,7 +246,7 @@ def line() -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("weight", [0.1, 1.0, 10.0])
 def test_the_best_slope_is_found_by_trying_slopes(weight: float) -> None:
     """eq:gp-slope: cell by cell, -gap g + weight density (|g| - 1)^2 is least there."""
-    x, gap, density = line()
+    _, gap, density = line()
     cells = range(60, 541, 16)
     for i in cells:
         c, r = gap[i].item(), density[i].item()
@@ -264,7 +264,6 @@ def test_the_best_slope_is_found_by_trying_slopes(weight: float) -> None:
 @pytest.mark.parametrize("slope", [lambda x: torch.cos(2 * x), lambda x: x.square() - 0.3])
 def test_the_critics_gain_is_its_slope_times_the_gap(slope: oracles.Function) -> None:
     """eq:gp-by-parts: E_p f - E_q f is the integral of f' (Q - P), for any f."""
-    x, gap, _ = line()
     data, samples = LAWS
     wide = torch.linspace(-8, 8, 8001, dtype=torch.float64)
     f = torch.cumulative_trapezoid(slope(wide), wide)
@@ -300,7 +299,9 @@ def test_two_points_know_everything() -> None:
             a = torch.tensor(slope, dtype=torch.float64, requires_grad=True)
             real, fake = torch.full((4, 1), distance).double(), torch.zeros(4, 1).double()
             rule = gp.weighted(weight, torch.Generator().manual_seed(0))
-            loss = a * fake.mean() - a * real.mean() + rule(lambda at, a=a: a * at[:, 0], real, fake)
+            loss = (
+                a * fake.mean() - a * real.mean() + rule(lambda at, a=a: a * at[:, 0], real, fake)
+            )
             (pull,) = torch.autograd.grad(loss, a)
             assert pull.item() == pytest.approx(2 * weight * (slope - known), abs=1e-12)
 
