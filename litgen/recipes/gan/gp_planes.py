@@ -149,13 +149,17 @@ class Players(nn.Module):
 
 
 class Progress(NamedTuple):
-    """Where the games stand after a turn; the generator is the averaged one."""
+    """Where the games stand after a turn; the generator is the averaged one.
+
+    A game that ``diverged`` has its last good state back, and ends.
+    """
 
     turn: int
     generator: nn.Module
     players: Players
     critic_loss: Tensor
     generator_loss: Tensor
+    diverged: bool
 
 
 def draw_set(name: Set, count: int, generator: torch.Generator) -> Float[Tensor, "count 2"]:
@@ -234,6 +238,7 @@ def fit(config: Config, seed: int, device: torch.device) -> Iterator[Progress]:
         lambda rows: model.codes(rows, draws),
         rules,
     )
+    watch = LastGood(nn.ModuleList([model, averaged]))
     game = play(players, batches(config, draws), config.turns)
     total = (config.critic_moves + 1) * config.turns
     for step in tqdm(game, total=total, desc="wgan-gp", unit="step"):
@@ -243,7 +248,12 @@ def fit(config: Config, seed: int, device: torch.device) -> Iterator[Progress]:
         for schedule in schedules:
             schedule.step()
         averaged.update_parameters(model.generator)
-        yield Progress(step.turn, averaged.module, model, last, step.loss)
+        diverged = not watch.fine(step.turn, last, step.loss)
+        if diverged:
+            warnings.warn(watch.restore(), RuntimeWarning, stacklevel=2)
+        yield Progress(step.turn, averaged.module, model, last, step.loss, diverged)
+        if diverged:
+            return
 
 
 def train(config: Config, seed: int, device: torch.device) -> Run:
@@ -265,16 +275,10 @@ def package(config: Config, seed: int, device: torch.device) -> Run:
     """Play the games; return weights, snapshots, curves and metrics."""
     at = torch.linspace(0, 1, config.moments).square() * (config.turns - 1)
     moments = torch.unique(at.round().long())
-    kept, losses, diverged = [], [], -1
+    kept, losses = [], []
     for now in fit(config, seed, device):
-        if now.turn == 0:
-            watch = LastGood(nn.ModuleList([now.players, now.generator]))
         losses.append(now.critic_loss)
-        if not watch.fine(now.turn, now.critic_loss, now.generator_loss):
-            warnings.warn(watch.restore(), RuntimeWarning, stacklevel=2)
-            diverged = now.turn
-            break
-        if now.turn in moments:
+        if now.turn in moments and not now.diverged:
             kept.append(_snapshot(config, now, device))
     model = now.players
     model.generator.load_state_dict(now.generator.state_dict())
@@ -285,7 +289,8 @@ def package(config: Config, seed: int, device: torch.device) -> Run:
     if kept:
         tensors["snapshots.samples"] = torch.stack([samples for samples, _ in kept])
         tensors["snapshots.surface"] = torch.stack([values for _, values in kept])
-    metrics = measure(config, model, device) | {"diverged_at_turn": diverged}
+    ended = {"diverged_at_turn": float(now.turn if now.diverged else -1)}
+    metrics = measure(config, model, device) | ended
     return Run(tensors, metrics, {"critic_loss": curve(losses)}, [])
 
 
@@ -323,7 +328,7 @@ def measure(config: Config, model: Players, device: torch.device) -> dict[str, f
         if name == "swiss_roll":
             continue
         found = toys.coverage(own, getattr(toys, name)())
-        metrics[f"modes_{i}"] = found.covered
+        metrics[f"modes_{i}"] = float(found.covered)
         metrics[f"near_{i}"] = found.near
         metrics[f"unevenness_{i}_nats"] = found.divergence
     return metrics
