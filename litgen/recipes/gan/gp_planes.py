@@ -100,15 +100,15 @@ class Config:
     latent: int = 2
     symbols: int = 100
     waves: float = 10.0
-    turns: int = 300
+    turns: int = 350
     critic_moves: int = 5
     batch_size: int = 128
-    learning_rate: float = 2e-3
-    critic_rate: float = 1.0
-    betas: tuple[float, float] = (0.5, 0.99)
+    learning_rate: float = 1e-3
+    critic_rate: float = 3.0
+    betas: tuple[float, float] = (0.0, 0.9)
     weight: float = 0.1
     average: float = 0.99
-    critic_turns: int = 500
+    critic_turns: int = 400
     clip: float = 0.1
     moments: int = 12
 
@@ -119,7 +119,7 @@ GPU = Config(
     critic_hidden=(256, 256, 256),
     turns=4_000,
     batch_size=512,
-    learning_rate=1e-3,
+    learning_rate=3e-4,
     average=0.998,
     critic_turns=4_000,
 )

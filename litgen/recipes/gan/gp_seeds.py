@@ -15,7 +15,12 @@ from litgen.runs import Run
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
 CPU = Config(
-    sets=("grid_of_gaussians",) * 5, torn=(True,) * 5, turns=400, critic_turns=0, moments=6
+    sets=("grid_of_gaussians",) * 5,
+    torn=(True,) * 5,
+    turns=900,
+    average=0.995,
+    critic_turns=0,
+    moments=6,
 )
 GPU = Config(
     sets=("grid_of_gaussians",) * 5,
@@ -24,7 +29,7 @@ GPU = Config(
     critic_hidden=(256, 256, 256),
     turns=4_000,
     batch_size=512,
-    learning_rate=1e-3,
+    learning_rate=3e-4,
     average=0.998,
     critic_turns=0,
     moments=6,
