@@ -32,7 +32,7 @@ class StackedMLP(nn.Module):
         sizes: widths from input to output, at least two.
         negative_slope: of the activation on negative numbers; 0 for ReLU.
         waves: standard deviation of fixed random frequencies, in radians per unit of the input;
-            the networks then see sines and cosines in place of the input. None if 0.
+            the networks then see sines and cosines beside the input. None if 0.
         frequencies: how many of them.
 
     Raises:
@@ -55,7 +55,7 @@ class StackedMLP(nn.Module):
         self.copies, self.negative_slope = copies, negative_slope
         count = frequencies if waves else 0
         self.register_buffer("waves", waves * torch.randn(copies, sizes[0], count))
-        widths = [2 * count or sizes[0], *sizes[1:]]
+        widths = [sizes[0] + 2 * count, *sizes[1:]]
         pairs = list(itertools.pairwise(widths))
         self.weights = nn.ParameterList(_uniform(copies, a, b, scale=a) for a, b in pairs)
         self.biases = nn.ParameterList(_uniform(copies, 1, b, scale=a) for a, b in pairs)
@@ -71,7 +71,7 @@ class StackedMLP(nn.Module):
         h = x.view(-1, self.copies, x.shape[1]).transpose(0, 1)
         if self.waves.shape[2]:
             angle = torch.bmm(h, self.waves)
-            h = torch.cat([angle.sin(), angle.cos()], dim=2)
+            h = torch.cat([h, angle.sin(), angle.cos()], dim=2)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             h = torch.baddbmm(bias, h if not i else leaky_relu(h, self.negative_slope), weight)
         return h.transpose(0, 1).flatten(0, 1)

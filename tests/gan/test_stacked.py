@@ -15,7 +15,7 @@ def plain(stack: StackedMLP, copy: int, x: Tensor) -> Tensor:
         angle = torch.stack(
             [sum(row[j] * stack.waves[copy, j] for j in range(x.shape[1])) for row in x]
         )
-        x = torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
+        x = torch.cat([x, torch.sin(angle), torch.cos(angle)], dim=1)
     for i, (weight, bias) in enumerate(zip(stack.weights, stack.biases, strict=True)):
         x = nn.functional.linear(x, weight[copy].T, bias[copy, 0])
         if i < len(stack.weights) - 1:
@@ -52,11 +52,11 @@ def test_it_starts_like_torchs_linear_layers() -> None:
     torch.manual_seed(0)
     stack = StackedMLP(2, [50, 40, 1], waves=2.0, frequencies=64)
     first = stack.weights[0]
-    assert first.shape == (2, 128, 40)
-    for parameter, inputs in ((first, 128), (stack.biases[1], 40), (stack.weights[1], 40)):
+    assert first.shape == (2, 178, 40)
+    for parameter, inputs in ((first, 178), (stack.biases[1], 40), (stack.weights[1], 40)):
         assert parameter.abs().max() <= 1 / math.sqrt(inputs)
         assert parameter[0].flatten()[0] != parameter[1].flatten()[0]
-    assert first.std().item() == pytest.approx(1 / math.sqrt(3 * 128), rel=0.05)
+    assert first.std().item() == pytest.approx(1 / math.sqrt(3 * 178), rel=0.05)
     assert stack.waves.std().item() == pytest.approx(2, rel=0.05)
 
 

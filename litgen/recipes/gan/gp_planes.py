@@ -107,7 +107,7 @@ class Config:
     critic_rate: float = 3.0
     betas: tuple[float, float] = (0.0, 0.9)
     weight: float = 0.1
-    average: float = 0.99
+    average: float = 0.98
     critic_turns: int = 400
     clip: float = 0.1
     moments: int = 12

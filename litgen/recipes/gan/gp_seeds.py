@@ -17,8 +17,7 @@ __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "tra
 CPU = Config(
     sets=("grid_of_gaussians",) * 5,
     torn=(True,) * 5,
-    turns=900,
-    average=0.995,
+    turns=700,
     critic_turns=0,
     moments=6,
 )
