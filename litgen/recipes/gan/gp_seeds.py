@@ -17,7 +17,7 @@ __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "tra
 CPU = Config(
     sets=("grid_of_gaussians",) * 5,
     torn=(True,) * 5,
-    turns=700,
+    turns=900,
     critic_turns=0,
     moments=6,
 )
