@@ -3,7 +3,7 @@
 Chapter: book/gan/gradient_penalty.md.  Proof: tests/recipes/test_gan_gp.py.
 Reference: Gulrajani et al., "Improved Training of Wasserstein GANs" (2017), figure 1.
 
-All games are played at once, each by players of its own (`litgen.gan.stacked`). First the critics
+All games are played at once, each by players of its own (`litgen.gan.parallel`). First the critics
 alone: samples are data plus noise, as in the paper's figure, and nothing moves them. Then the
 game. A code is two normal numbers and one of a hundred symbols: a continuous map of normal numbers
 alone cannot tear them apart into modes without bridges, which the last game shows, whose codes
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from litgen.gan import toys, wasserstein
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.gradient_penalty import weighted
-from litgen.gan.stacked import StackedMLP, interleave, separate
+from litgen.gan.parallel import StackedMLP, interleave, separate
 from litgen.recipes.gan.pictures import curve
 from litgen.runs import Run
 from litgen.shapes import Float

@@ -1,6 +1,6 @@
 """Several small networks of one shape, side by side: one product a layer does for all of them.
 
-Chapter: book/gan/gradient_penalty.md.  Proof: tests/gan/test_stacked.py.
+Chapter: book/gan/gradient_penalty.md.  Proof: tests/gan/test_parallel.py.
 References: Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions in Low
 Dimensional Domains" (2020), for the waves.
 
@@ -54,7 +54,8 @@ class StackedMLP(nn.Module):
             raise ValueError(f"at least 1 copy and 2 sizes, got {copies} and {list(sizes)}")
         self.copies, self.negative_slope = copies, negative_slope
         count = frequencies if waves else 0
-        self.register_buffer("waves", waves * torch.randn(copies, sizes[0], count))
+        angles = torch.zeros(copies, sizes[0], count)
+        self.register_buffer("waves", nn.init.normal_(angles, std=waves) if count else angles)
         widths = [sizes[0] + 2 * count, *sizes[1:]]
         pairs = list(itertools.pairwise(widths))
         self.weights = nn.ParameterList(_uniform(copies, a, b, scale=a) for a, b in pairs)

@@ -1,4 +1,4 @@
-"""Proof for litgen/gan/stacked.py: each copy against a plain network with its weights."""
+"""Proof for litgen/gan/parallel.py: each copy against a plain network with its weights."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from litgen.gan.stacked import StackedMLP, interleave, separate
+from litgen.gan.parallel import StackedMLP, interleave, separate
 
 
 def plain(stack: StackedMLP, copy: int, x: Tensor) -> Tensor:
