@@ -13,12 +13,16 @@ import importlib
 from collections.abc import Sequence
 
 NAMES = {
+    "dcgan-step": "DCGAN: a turn of both players; the usual step",
     "ddpm-train": "U-Net and DDPM, training step; diffusers, denoising-diffusion-pytorch",
     "ddpm-sample": "the same, DDIM steps",
+    "frechet": "Fréchet distance of 2,048 features; pytorch-fid, torch-fidelity, torchmetrics",
+    "gan-step": "GAN of dense players: a turn; the usual step",
     "realnvp-train": "RealNVP on vectors, training step; zuko, nflows, normflows, FrEIA",
     "realnvp-sample": "RealNVP on vectors, sampling; the same peers",
     "sgns": "skip-gram with negative sampling: words a second; gensim, word2vec's C",
     "vae-step": "dense VAE: training step, importance-weighted likelihood; usual example, pythae",
+    "wgan-gp-step": "WGAN-GP of dense players: five critic moves and one; the usual step",
 }
 
 

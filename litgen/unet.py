@@ -102,15 +102,16 @@ class GrowingConv(nn.Conv2d):
     transposed convolution of stride 2 with a 4x4 kernel.
 
     Args:
-        channels: in and out.
+        inputs: channels in.
+        outputs: channels out; as many as in if none are given.
     """
 
-    def __init__(self, channels: int):
-        super().__init__(channels, channels, 3, padding=1)
+    def __init__(self, inputs: int, outputs: int | None = None):
+        super().__init__(inputs, outputs or inputs, 3, padding=1)
 
     def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels twice_height twice_width"]:
+        self, x: Float[Tensor, "batch inputs height width"]
+    ) -> Float[Tensor, "batch outputs twice_height twice_width"]:
         """Return the features at twice the size."""
         kernel = self._shared(self._shared(self.weight, 2), 3).transpose(0, 1)
         return nn.functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)

@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import warnings
 
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import harness
+from benchmarks import gan, harness
 from benchmarks.harness import Contender, Options
 
 SHORT = Options(rounds=2, seconds=0.0)
@@ -142,14 +143,17 @@ def test_unknown_name_is_one_line(capsys):
     assert command.main(["vae-stepp"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    names = "ddpm-train, ddpm-sample, realnvp-train, realnvp-sample, sgns, vae-step"
+    names = (
+        "dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, realnvp-train, realnvp-sample, "
+        "sgns, vae-step, wgan-gp-step"
+    )
     assert err == f"benchmarks: unknown benchmark 'vae-stepp'; there are: {names}\n"
 
 
 def test_without_a_name_the_names_are_listed(capsys):
     """Listing needs no peer installed."""
     assert command.main([]) == 0
-    assert capsys.readouterr().out.startswith("ddpm-train  ")
+    assert capsys.readouterr().out.startswith("dcgan-step  ")
 
 
 def test_parameter_counts_are_equal(vae_step):
@@ -498,3 +502,77 @@ def test_ddpm_prints_one_json_line(ddpm, capsys, kind):
     assert set(record["peers"]) == {"diffusers", "denoising-diffusion"}
     assert set(record["against_one_head"]) == {"float32", "shipped"}
     assert min(*record["peers"].values(), *record["one_head"].values()) > 0
+
+
+@pytest.mark.parametrize("players", ["dense", "strided", "upsampling"])
+def test_litgens_players_are_the_peers(players):
+    """The same function from the same weights, its gradients, and the same statistics."""
+    torch.manual_seed(0)
+    theirs = getattr(gan, players)()
+    torch.manual_seed(0)
+    mine = gan.by_litgen(getattr(gan, players)())
+    z = torch.randn(6, gan.LATENT, generator=torch.Generator().manual_seed(1)).double()
+    found = []
+    for generator, critic in (theirs, mine):
+        generator.double(), critic.double()
+        for layer in critic.modules():
+            if isinstance(layer, torch.nn.Dropout2d):
+                layer.p = 0.0
+        images = generator(z)
+        logits = critic(images)
+        parameters = [*generator.parameters(), *critic.parameters()]
+        gradients = torch.autograd.grad(logits.square().sum(), parameters)
+        buffers = [b.double() for net in (generator, critic) for b in net.buffers()]
+        found.append([part.detach() for part in (images, logits, *gradients, *buffers)])
+    assert len(found[0]) == len(found[1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-12)
+    assert found[0][1].std() > 1e-3
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+def test_both_games_move_both_players(penalised):
+    """Every turn yields, and changes all weights of both networks."""
+    built = []
+
+    def build():
+        built.append(gan.dense())
+        return built[-1]
+
+    game = gan.Game(build, 28, penalised=penalised)
+    usual = gan.usual_penalised_game if penalised else gan.usual_game
+    for play in (usual(game), gan.litgen_game(game, mixed=False)):
+        next(play)
+        before = [p.clone() for net in built[-1] for p in net.parameters()]
+        next(play)
+        after = [p for net in built[-1] for p in net.parameters()]
+        moved = [(a != b).any().item() for a, b in zip(before, after, strict=True)]
+        assert sum(not m for m in moved) <= penalised  # the critic's last bias cancels out
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+def test_gan_prints_one_json_line(capsys, penalised):
+    """A very short run has every key of a long one."""
+    game = gan.Game(gan.dense, 28, penalised=penalised)
+    for record in gan.raced("gan-step", game, Options(rounds=1, seconds=0.0)):
+        harness.print_json(record)
+    record = json.loads(capsys.readouterr().out)
+    assert set(record["peers"]) == {"usual"}
+    assert set(record["litgen"]) == {"litgen-float32", "litgen-shipped"}
+    assert min(record["ratio_float32"], record["ratio_shipped"]) > 0
+    assert record["parameters"]["critic"] == 784 * 512 + 512 + 512 * 256 + 256 + 256 + 1
+
+
+def test_frechet_prints_one_json_line(capsys):
+    """All four distances agree on a small case."""
+    for peer in ("pytorch_fid", "torch_fidelity", "torchmetrics"):
+        pytest.importorskip(peer)
+    from benchmarks import frechet
+
+    warnings.simplefilter("ignore", DeprecationWarning)  # pytorch-fid calls scipy the old way
+    for record in frechet.run(Options(rounds=1, seconds=0.0), count=300, dims=20):
+        harness.print_json(record)
+    record = json.loads(capsys.readouterr().out)
+    assert set(record["seconds"]) == {*frechet.PEERS, "litgen"}
+    assert max(record["relative_difference"].values()) < 1e-4
+    assert record["values"]["litgen"] > 0.01

@@ -36,6 +36,9 @@ class Rules:
         apart: show data and samples to the critic in two batches, as one with batch
             normalisation needs: together, their statistics would be mixed.
         mixed: let networks compute in bfloat16 where the hardware has it.
+        thrifty: make samples for the critic once a turn: with one move, show it those that the
+            generator's last move made; with several, make all of them in one pass. For games
+            without conditions. Batch normalisation in the generator then sees one large batch.
     """
 
     critic_loss: Callable[[Tensor, Tensor], Tensor] = losses.discriminator_loss
@@ -44,6 +47,7 @@ class Rules:
     critic_moves: int = 1
     apart: bool = False
     mixed: bool = False
+    thrifty: bool = False
 
 
 def both_logits(
@@ -91,24 +95,36 @@ def adversaries(
             generator's move uses the conditions alone.
     """
     agreed = rules or Rules()
+    ready: list[Tensor] = []  # samples that are made and not yet shown
+
+    def samples(x: Tensor, conditions: Conditions) -> Tensor:
+        if agreed.thrifty and not conditions:
+            if not ready or len(ready[-1]) != len(x):
+                many = generator(draw(agreed.critic_moves * len(x)))
+                ready[:] = many.to(x.dtype).split(len(x))
+            return ready.pop()
+        made: Tensor = generator(draw(len(x)), *conditions).to(x.dtype)
+        return made
 
     def critic_loss(batch: Tensor) -> Tensor:
         x, *told = load(batch)
         conditions = tuple(told)
         with mixed_precision(x.device, agreed.mixed):
             with torch.no_grad():
-                fake = generator(draw(len(x)), *conditions).to(x.dtype)
+                fake = samples(x, conditions)
             real_logits, fake_logits = both_logits(critic, x, fake, conditions, agreed.apart)
-        loss = agreed.critic_loss(real_logits.float(), fake_logits.float())
-        if agreed.penalty is not None:
-            with mixed_precision(x.device, agreed.mixed):
+            loss = agreed.critic_loss(real_logits.float(), fake_logits.float())
+            if agreed.penalty is not None:
                 loss = loss + agreed.penalty(lambda at: critic(at, *conditions), x, fake)
         return loss
 
     def fooling_loss(batch: Tensor) -> Tensor:
         x, *conditions = load(batch)
         with mixed_precision(x.device, agreed.mixed):
-            logits = critic(generator(draw(len(x)), *conditions), *conditions)
+            fake = generator(draw(len(x)), *conditions)
+            logits = critic(fake, *conditions)
+        if agreed.critic_moves == 1:
+            ready[:] = [fake.detach().to(x.dtype)]
         return agreed.generator_loss(logits.float()).mean()
 
     return [

@@ -159,6 +159,47 @@ def test_single_precision_far_from_the_origin(normal: Normal) -> None:
     assert frechet_distance(x, y).item() == pytest.approx(exact, rel=1e-6)
 
 
+@pytest.mark.parametrize("singular", [False, True])
+def test_many_features_of_single_precision(singular: bool, normal: Normal) -> None:
+    """Products are taken in single precision there; the definition, in double, agrees.
+
+    The singular set has features that never fire, and one that is another's copy.
+    """
+    mixing = normal(520, 520) / 30
+    x = (normal(900, 520) @ mixing).relu() + 3
+    y = (1.1 * normal(700, 520) @ mixing + 0.05).relu() + 3
+    if singular:
+        x[:, :9], y[:, :5], y[:, 10] = 0, 0, y[:, 11]
+    x, y = x.float(), y.float()
+    moments = [m for p in (x.double(), y.double()) for m in (p.mean(dim=0), p.T.cov())]
+    expected = gaussian_frechet(*moments)
+    if not singular:
+        judge = by_matrix_root(*(m.numpy() for m in moments))
+        assert expected.item() == pytest.approx(judge, rel=1e-6)
+    assert frechet_distance(x, y).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_roots_of_eigenvalues_only_where_they_are_exact(
+    normal: Normal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Distances that small eigenvalues decide are taken from singular values, others are not."""
+    asked = []
+    exact = torch.linalg.svdvals
+    monkeypatch.setattr(
+        torch.linalg, "svdvals", lambda matrix: asked.append(matrix.shape) or exact(matrix)
+    )
+    x, y = normal(80, 6), 1 + 2 * normal(90, 6)
+    frechet_distance(x, y)
+    assert not asked
+    tilted = x * torch.logspace(0, -9, 6).double()
+    near = frechet_distance(tilted, tilted * 1.000001)
+    assert asked
+    expected = (1e-6 * tilted.std(dim=0)).square().sum() + (
+        1e-6 * tilted.mean(dim=0)
+    ).square().sum()
+    assert near.item() == pytest.approx(expected.item(), rel=1e-3)
+
+
 def test_few_points_make_it_too_large(normal: Normal) -> None:
     """The bias that forbids comparing sets of different sizes."""
     small, large = (
