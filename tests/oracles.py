@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy.optimize
 import scipy.stats
 import torch
 from torch import Tensor
@@ -260,3 +261,31 @@ def matrix_of(f: Function, shape: tuple[int, ...]) -> Tensor:
     size = math.prod(shape)
     basis = torch.eye(size, dtype=torch.float64).view(size, *shape)
     return torch.stack([f(vector).flatten() for vector in basis], dim=1)
+
+
+def transport_critic(
+    real: np.ndarray, fake: np.ndarray
+) -> tuple[Callable[[np.ndarray], float], list[int], float]:
+    """Return a critic of slope at most 1 that gains most between two sets of n points each.
+
+    By linear programming over its values at the 2n points, carried on as steeply as allowed from
+    the data downwards; with it the partner of each sample, and the distance.
+    """
+    points, n = np.concatenate([real, fake]), len(real)
+    rows, limits = [], []
+    for i, j in itertools.permutations(range(2 * n), 2):
+        row = np.zeros(2 * n)
+        row[i], row[j] = 1, -1
+        rows.append(row)
+        limits.append(float(np.linalg.norm(points[i] - points[j])))
+    gain = np.concatenate([np.full(n, 1 / n), np.full(n, -1 / n)])
+    bounds = [(0, 0)] + [(None, None)] * (2 * n - 1)
+    best = scipy.optimize.linprog(-gain, np.array(rows), limits, bounds=bounds)
+    cost = [[float(np.linalg.norm(x - y)) for x in real] for y in fake]
+    partner = scipy.optimize.linear_sum_assignment(cost)[1].tolist()
+
+    def critic(x: np.ndarray) -> float:
+        far = np.linalg.norm(real - x, axis=1)
+        return float((best.x[:n] - far).max())
+
+    return critic, partner, float(-best.fun)
