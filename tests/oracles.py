@@ -260,3 +260,15 @@ def matrix_of(f: Function, shape: tuple[int, ...]) -> Tensor:
     size = math.prod(shape)
     basis = torch.eye(size, dtype=torch.float64).view(size, *shape)
     return torch.stack([f(vector).flatten() for vector in basis], dim=1)
+
+
+def transposed_ones(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """Spread each pixel over the places that a kernel of ones reaches, one tap after the other."""
+    rows, columns = ((n - 1) * stride - 2 * padding + kernel for n in x.shape)
+    y = torch.zeros(rows, columns, dtype=x.dtype)
+    for i, j in itertools.product(*map(range, x.shape)):
+        for a, b in itertools.product(range(kernel), repeat=2):
+            r, c = i * stride - padding + a, j * stride - padding + b
+            if 0 <= r < rows and 0 <= c < columns:
+                y[r, c] += x[i, j]
+    return y
