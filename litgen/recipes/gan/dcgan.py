@@ -72,12 +72,12 @@ class Config:
     channels: int = 1
     side: int = 28
     widths: tuple[int, ...] = (32, 16)
-    critic_widths: tuple[int, ...] = (16, 32)
+    critic_widths: tuple[int, ...] = (32, 48)
     norm: Norm = "batch"
-    latent: int = 64
-    turns: int = 400
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    latent: int = 20
+    turns: int = 800
+    batch_size: int = 24
+    learning_rate: float = 4e-3
     momentum: float = 0.5
     average: float = 0.98
     snapshots: int = 12
@@ -89,6 +89,7 @@ CPU = Config()
 GPU = Config(
     widths=(256, 128),
     critic_widths=(128, 256),
+    latent=64,
     turns=30_000,
     batch_size=128,
     learning_rate=2e-4,
@@ -111,7 +112,8 @@ class Players(nn.Module):
 class Progress(NamedTuple):
     """Where a game stands after a turn; ``averaged`` is the generator that samples.
 
-    Losses are detached. ``warning`` is empty, or says that the game diverged and was stopped.
+    Losses are detached. ``warning`` is empty, or says that the game diverged and was stopped;
+    ``kept`` is the turn whose state the networks then have, and otherwise this one.
     """
 
     turn: int
@@ -119,6 +121,7 @@ class Progress(NamedTuple):
     averaged: nn.Module
     critic_loss: Tensor
     generator_loss: Tensor
+    kept: int
     warning: str = ""
 
 
@@ -172,7 +175,8 @@ def fit(
         averaged.update_parameters(players.generator)
         fine = watch.fine(step.turn, last, step.loss)
         warning = "" if fine else watch.restore()
-        yield Progress(step.turn, players, averaged.module, last, step.loss, warning)
+        kept = step.turn if fine else watch.turn
+        yield Progress(step.turn, players, averaged.module, last, step.loss, kept, warning)
         if not fine:
             return
 
@@ -216,8 +220,8 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     return Run(
         tensors=tensors,
         metrics=measure(config, players, test_set.images.to(device))
-        | {"turns": now.turn + 1, "diverged": float(bool(now.warning))},
-        history={name: pictures.curve(values) for name, values in curves.items()},
+        | {"turns": now.kept + 1, "diverged": float(bool(now.warning))},
+        history={n: pictures.curve(v[: max(now.kept, 0) + 1]) for n, v in curves.items()},
         data=pictures.records(config.data, train_set, test_set),
     )
 
