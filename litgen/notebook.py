@@ -86,12 +86,13 @@ def encoded(tensor: Tensor) -> str:
 
 
 def encoded_image(canvas: np.ndarray) -> str:
-    """Return grey values in [0, 1] as a PNG of 16 levels in base64: small, for snapshots."""
+    """Return values in [0, 1] as a PNG in base64, small, for snapshots: 16 greys or 64 colours."""
     from PIL import Image
 
-    grey = Image.fromarray((canvas * 255).round().astype("uint8"), "L").quantize(16)
+    levels = 16 if canvas.ndim == 2 else 64
+    few = Image.fromarray((canvas * 255).round().astype("uint8")).quantize(levels)
     buffer = io.BytesIO()
-    grey.save(buffer, "PNG", optimize=True)
+    few.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -132,6 +133,11 @@ def _described(layer: nn.Module, image: Shape) -> tuple[dict[str, Any], list[Ten
         return {"type": name.lower()}, [], image
     if isinstance(layer, nn.Flatten | nn.Dropout):
         return {}, [], image
+    if isinstance(layer, nn.Unflatten) and layer.dim == 1 and len(layer.unflattened_size) == 3:
+        channels, rows, columns = (int(n) for n in layer.unflattened_size)
+        return {}, [], (channels, rows, columns)
+    if image is not None and isinstance(layer, nn.ConvTranspose2d):
+        return _transposed(layer, image)
     if image is not None and isinstance(layer, nn.BatchNorm2d) and layer.affine:
         found = [layer.running_mean, layer.running_var, layer.weight, layer.bias]
         moments = [tensor for tensor in found if tensor is not None]
@@ -141,6 +147,26 @@ def _described(layer: nn.Module, image: Shape) -> tuple[dict[str, Any], list[Ten
     if image is not None and isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         return _windows(layer, image)
     raise ValueError(f"the page cannot compute a {name}")
+
+
+def _transposed(
+    layer: nn.ConvTranspose2d, image: tuple[int, int, int]
+) -> tuple[dict[str, Any], list[Tensor], Shape]:
+    """Describe a square transposed convolution on an image of this shape."""
+    kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
+    plain = layer.groups == 1 and tuple(layer.dilation) == (1, 1)
+    plain = plain and not any(layer.output_padding) and layer.bias is not None
+    square = len({*kernel}) == len({*stride}) == len({*padding}) == 1
+    if not (plain and square) or layer.bias is None:
+        raise ValueError(f"the page cannot compute this {layer}")
+    height, width = ((n - 1) * stride[0] - 2 * int(padding[0]) + kernel[0] for n in image[1:])
+    described = {
+        "type": "convtranspose2d",
+        **{"kernel": kernel[0], "stride": stride[0], "padding": padding[0]},
+        **{"inputs": image[0], "height": image[1], "width": image[2]},
+        "outputs": layer.out_channels,
+    }
+    return described, [layer.weight, layer.bias], (layer.out_channels, height, width)
 
 
 def _windows(

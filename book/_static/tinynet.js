@@ -93,6 +93,36 @@
       }
       return y;
     },
+    // Each input spreads its value over a kernel's places; weights are (inputs, outputs, kernel, kernel).
+    convtranspose2d(x, layer, weights) {
+      const { inputs, outputs, height, width, kernel, stride, padding } = layer;
+      const rows = (height - 1) * stride - 2 * padding + kernel;
+      const columns = (width - 1) * stride - 2 * padding + kernel;
+      const y = new Float32Array(outputs * rows * columns);
+      const bias = layer.offset + inputs * outputs * kernel * kernel;
+      for (let o = 0; o < outputs; o++) y.fill(weights[bias + o], o * rows * columns, (o + 1) * rows * columns);
+      let next = layer.offset;
+      for (let i = 0; i < inputs; i++) {
+        for (let o = 0; o < outputs; o++) {
+          for (let a = 0; a < kernel; a++) {
+            for (let b = 0; b < kernel; b++) {
+              const weight = weights[next++];
+              for (let r = 0; r < height; r++) {
+                const row = r * stride + a - padding;
+                if (row < 0 || row >= rows) continue;
+                const from = (i * height + r) * width;
+                const to = (o * rows + row) * columns;
+                for (let c = 0; c < width; c++) {
+                  const column = c * stride + b - padding;
+                  if (column >= 0 && column < columns) y[to + column] += weight * x[from + c];
+                }
+              }
+            }
+          }
+        }
+      }
+      return y;
+    },
     maxpool2d: (x, layer) => pooled(x, layer, -Infinity, Math.max, (v) => v),
     avgpool2d: (x, layer) => pooled(x, layer, 0, (a, b) => a + b, (v, count) => v / count),
     // Running mean, running variance, gain and bias of each channel.

@@ -11,5 +11,13 @@ from litgen.recipes.gan.dcgan import Config, data, evaluate, restore, sample, tr
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
-CPU = dataclasses.replace(dcgan.CPU, data="drawn_faces", channels=3, side=32, turns=700)
+CPU = dataclasses.replace(
+    dcgan.CPU,
+    data="drawn_faces",
+    channels=3,
+    side=32,
+    turns=650,
+    batch_size=20,
+    learning_rate=6e-3,
+)
 GPU = dataclasses.replace(dcgan.GPU, data="drawn_faces", channels=3, side=32, widths=(192, 128))
