@@ -84,7 +84,7 @@ def image_grid(
 def tiled(
     images: Float[Tensor, "count channels height width"], columns: int, gap: int = 1
 ) -> np.ndarray:
-    """Lay images out on one canvas of mid grey, row by row: (height, width), or (..., 3) in colour.
+    """Lay images on one canvas of mid grey, row by row: (rows, columns), or (..., 3) in colour.
 
     Raises:
         ValueError: no images, no columns, or other than one or three channels.

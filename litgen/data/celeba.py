@@ -25,14 +25,15 @@ from litgen.shapes import Bool, Int
 
 __all__ = ["ATTRIBUTES", "CHECKSUM", "attributes", "load"]
 
-ATTRIBUTES = tuple(
+NAMES = (
     "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose "
     "Black_Hair Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee "
     "Gray_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes "
     "No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns Smiling "
     "Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
-    "Wearing_Necktie Young".split()
+    "Wearing_Necktie Young"
 )
+ATTRIBUTES = tuple(NAMES.split())
 """In the order of the official file, which is that of the bits of a label, the lowest first."""
 
 CHECKSUM: dict[str, str] = {}
@@ -94,8 +95,8 @@ def _opened(split: Split) -> tuple[Any, str]:
             return _read(celeba, root, split, download=False), "official files (torchvision)"
     if sources.offline():
         raise DataUnavailable(
-            "CelebA is in no folder celeba of LITGEN_DATA or the cache, and LITGEN_OFFLINE forbids "
-            "fetching it; drawn_faces needs no files"
+            "CelebA is in no folder celeba of LITGEN_DATA or the cache, and LITGEN_OFFLINE "
+            "forbids fetching it; drawn_faces needs no files"
         )
     return _read(celeba, cache, split, download=True), "official server (torchvision)"
 

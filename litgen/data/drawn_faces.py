@@ -11,7 +11,7 @@ round alike: they draw the same faces, byte for byte.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,13 +36,19 @@ COUNTS = {"train": 10_000, "test": 4_000}
 SEEDS = {"train": 1, "test": 2}
 BLOCK = 100  # faces at a time: their layers stay in the processor's cache
 
-SKIN = np.float32([[0.36, 0.22, 0.15], [0.98, 0.83, 0.72]])
+
+def _single(values: Any) -> np.ndarray:
+    """Return numbers in single precision."""
+    return np.asarray(values, np.float32)
+
+
+SKIN = _single([[0.36, 0.22, 0.15], [0.98, 0.83, 0.72]])
 """The darkest and the lightest; colours are red, green, blue from 0 to 1."""
 HAIR = np.float32(
     [[[0.08, 0.06, 0.06], [0.36, 0.19, 0.10]], [[0.90, 0.72, 0.36], [0.83, 0.82, 0.80]]]
 )
 """From black to brown, and from blond to white."""
-HATS = np.float32([[0.78, 0.16, 0.16], [0.13, 0.33, 0.72], [0.14, 0.52, 0.30], [0.55, 0.22, 0.60]])
+HATS = _single([[0.78, 0.16, 0.16], [0.13, 0.33, 0.72], [0.14, 0.52, 0.30], [0.55, 0.22, 0.60]])
 SHIRTS = np.float32(
     [[0.25, 0.30, 0.42], [0.62, 0.64, 0.66], [0.40, 0.55, 0.52], [0.66, 0.45, 0.38]]
 )
@@ -121,12 +127,12 @@ class Canvas:
         cosine, sine = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
         self.u = x * _of(cosine) + y * _of(sine)
         self.v = y * _of(cosine) - x * _of(sine)
-        wall = np.float32([[0.55, 0.62, 0.70]]) + np.float32(0.3) * (look.wall[:, None] - 0.5)
+        wall = _single([[0.55, 0.62, 0.70]]) + np.float32(0.3) * (look.wall[:, None] - 0.5)
         self.images = np.empty((len(look.skin), 3, SIDE, SIDE), np.float32)
         self.images[:] = wall.astype(np.float32)[:, :, None, None]
 
     def paint(self, share: np.ndarray, colour: np.ndarray, rows: slice = slice(None)) -> None:
-        """Lay a colour, (3,) or one a face, over the pictures; each pixel takes its share of it."""
+        """Lay a colour, (3,) or one a face, over the pictures, by each pixel's share."""
         part = self.images[:, :, rows]
         part += share[:, None] * (np.atleast_2d(colour)[:, :, None, None] - part)
 
@@ -181,16 +187,16 @@ def _features(
     size = _of(0.85 + 0.4 * look.eyes)
     brows = _edge(abs(v + 0.25 + 0.6 * aside * aside) - 0.03) * _edge(abs(aside) - 0.13)
     canvas.paint(brows, hair * np.float32(0.7), rows)
-    canvas.paint(_ellipse(aside, v + 0.08, 0.13 * size, 0.09 * size), np.float32([0.97] * 3), rows)
+    canvas.paint(_ellipse(aside, v + 0.08, 0.13 * size, 0.09 * size), _single([0.97] * 3), rows)
     turned = aside - np.where(u > 0, 1, -1).astype(np.float32) * _of(0.10 * (look.gaze - 0.5))
-    canvas.paint(_edge(_length(turned, v + 0.08) - 0.065), np.float32([0.10, 0.10, 0.14]), rows)
+    canvas.paint(_edge(_length(turned, v + 0.08) - 0.065), _single([0.10, 0.10, 0.14]), rows)
     away = _length(aside, v + 0.08)
     canvas.paint(
-        glasses * _edge(away - 0.19) * np.float32(0.35), np.float32([0.30, 0.45, 0.60]), rows
+        glasses * _edge(away - 0.19) * np.float32(0.35), _single([0.30, 0.45, 0.60]), rows
     )
     bridge = _edge(abs(v + 0.10) - 0.028) * _edge(0.17 - abs(aside))
     frame = np.maximum(_edge(abs(away - 0.19) - 0.036), bridge * _edge(abs(u) - 0.52))
-    canvas.paint(glasses * frame, np.float32([0.07, 0.07, 0.09]), rows)
+    canvas.paint(glasses * frame, _single([0.07, 0.07, 0.09]), rows)
     canvas.paint(_ellipse(u, v - 0.12, 0.06, 0.11), skin * np.float32(0.78), rows)
     rows = slice(16, 28)
     u, v = canvas.u[:, rows], canvas.v[:, rows]
@@ -203,29 +209,27 @@ def _features(
     upper = 0.40 - 0.05 * across * smile
     lower = upper + 0.17 * open_ * smile * (1 - across)
     inside = np.maximum(upper - v, v - lower)  # negative between the lips
-    lips = np.float32([0.68, 0.20, 0.22])
+    lips = _single([0.68, 0.20, 0.22])
     canvas.paint(_edge(inside - 0.045) * _edge(abs(u) - reach), lips, rows)
-    canvas.paint(
-        smile * _edge(inside + 0.01) * _edge(abs(u) - reach), np.float32([0.98] * 3), rows
-    )
+    canvas.paint(smile * _edge(inside + 0.01) * _edge(abs(u) - reach), _single([0.98] * 3), rows)
 
 
 def _of(values: np.ndarray) -> np.ndarray:
     """Return one number a face, ready to meet pixels."""
-    return np.asarray(values, np.float32)[:, None, None]
+    return _single(values)[:, None, None]
 
 
 def _mixed(dark: np.ndarray, light: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Return colours between two, one a face."""
-    return np.asarray(dark + share[:, None] * (light - dark), np.float32)
+    return _single(dark + share[:, None] * (light - dark))
 
 
 def _length(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.sqrt(u * u + v * v)
+    return _single(np.sqrt(u * u + v * v))
 
 
 def _edge(distance: np.ndarray) -> np.ndarray:
-    """Return how much of a pixel lies inside, from the signed distance to the edge (< 0 inside)."""
+    """Return how much of a pixel lies inside, from the distance to its edge (< 0 inside)."""
     return np.clip(np.float32(0.5) - distance / PIXEL, 0, 1).astype(np.float32, copy=False)
 
 

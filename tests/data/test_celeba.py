@@ -22,7 +22,7 @@ def colour(i: int) -> tuple[int, int, int]:
 
 
 def photograph(i: int) -> Image.Image:
-    """Return 178x218 pixels: white, but for the 148x148 in the middle; the left of those darker."""
+    """Return 178x218 pixels: white, but for the 148x148 in the middle; its left is darker."""
     pixels = np.full((218, 178, 3), 255, np.uint8)
     pixels[35:183, 15:163] = colour(i)
     pixels[35:183, 15:89] //= 2
@@ -31,7 +31,7 @@ def photograph(i: int) -> Image.Image:
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write six photographs and the five text files into LITGEN_DATA, as torchvision reads them."""
+    """Write six photographs and the five text files, as torchvision reads them."""
     torchvision = pytest.importorskip("torchvision.datasets")
     folder = tmp_path / "mine" / "celeba"
     (folder / "img_align_celeba").mkdir(parents=True)
@@ -74,7 +74,8 @@ def test_photographs_and_attributes(tree: Path, split: sources.Split, chosen: li
     has = celeba.attributes(found.labels)
     assert has.tolist() == [[s > 0 for s in row] for row in signs]
     assert len(celeba.ATTRIBUTES) == has.shape[1] == 40
-    assert celeba.ATTRIBUTES[15] == "Eyeglasses" and celeba.ATTRIBUTES[31] == "Smiling"
+    assert celeba.ATTRIBUTES[15] == "Eyeglasses"
+    assert celeba.ATTRIBUTES[31] == "Smiling"
     record = found.record
     assert record.checksum == sources.checksum(found.images, found.labels)
     assert (record.name, record.source) == ("CelebA", "official files (torchvision)")
@@ -97,13 +98,13 @@ def test_side_and_limit(tree: Path) -> None:
 def test_a_broken_tree_is_said_to_be_one(tree: Path) -> None:
     """In one line, without a download."""
     (tree / "list_attr_celeba.txt").unlink()
-    with pytest.raises(sources.DataUnavailable, match="CelebA cannot be had: .*list_attr_celeba"):
+    with pytest.raises(sources.DataUnavailable, match=r"CelebA cannot be had: .*list_attr_celeba"):
         celeba.load("train")
 
 
 def test_offline_nothing_is_fetched_and_nothing_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says where the files belong; online torchvision would be asked to download."""
-    with pytest.raises(sources.DataUnavailable, match="folder celeba of LITGEN_DATA.*drawn_faces"):
+    with pytest.raises(sources.DataUnavailable, match=r"folder celeba of .*drawn_faces"):
         celeba.load("train", stand_in=True)
     asked = []
 

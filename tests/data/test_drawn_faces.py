@@ -1,4 +1,4 @@
-"""Proof for litgen/data/drawn_faces.py: areas, colours and places by hand, attribute by attribute."""
+"""Proof for litgen/data/drawn_faces.py: areas, colours and places by hand."""
 
 import inspect
 import math
@@ -15,13 +15,18 @@ from litgen.data.drawn_faces import ATTRIBUTES, Look
 MIDDLE = 0.5
 
 
+def _f32(values: Any) -> np.ndarray:
+    """Return numbers in single precision."""
+    return np.asarray(values, np.float32)
+
+
 def one(has: str = "", **free: Any) -> np.ndarray:
     """Return one face with these attributes and everything else in the middle, in [0, 1]."""
     wanted = [name in has.split(",") for name in ATTRIBUTES]
-    parts: dict[str, Any] = dict.fromkeys(Look._fields[1:12], np.float32([MIDDLE]))
+    parts: dict[str, Any] = dict.fromkeys(Look._fields[1:12], _f32([MIDDLE]))
     parts |= {"hat": np.array([0]), "shirt": np.array([1])}
     parts |= {
-        name: np.float32([v]) if name not in ("hat", "shirt") else np.array([v])
+        name: _f32([v]) if name not in ("hat", "shirt") else np.array([v])
         for name, v in free.items()
     }
     image = drawn_faces.render(Look(np.array([wanted]), **parts))[0]
@@ -49,7 +54,7 @@ def test_an_ellipse_covers_its_area_and_no_more() -> None:
 def test_an_edge_is_as_soft_as_a_pixel() -> None:
     """Whole half a pixel inside, a half on the edge, a quarter a quarter outside."""
     pixel = 2 / 32
-    distance = np.float32([-1, -pixel / 2, -pixel / 4, 0, pixel / 4, pixel / 2, 1])
+    distance = _f32([-1, -pixel / 2, -pixel / 4, 0, pixel / 4, pixel / 2, 1])
     expected = [1, 1, 0.75, 0.5, 0.25, 0, 0]
     assert drawn_faces._edge(distance).tolist() == pytest.approx(expected, abs=1e-6)
 

@@ -43,7 +43,7 @@ def resized_coverage(count: int) -> Tensor:
 
 
 def test_resizing_first_covers_evenly() -> None:
-    """torch's own doubling and convolution of ones; even inside, where kernel 3 stride 2 is not."""
+    """torch's own doubling and convolution of ones; even inside."""
     ones = torch.ones(1, 1, 9)
     layer = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv1d(1, 1, 3, padding=1, bias=False))
     nn.init.ones_(layer[1].weight)
@@ -54,7 +54,7 @@ def test_resizing_first_covers_evenly() -> None:
 
 
 def scale_that_keeps(channels: int, slope: float) -> float:
-    """Return the weights' standard deviation that keeps the mean square through a halving stage."""
+    """Return the weights' standard deviation that keeps mean squares through a halving stage."""
     return float((2 / ((1 + slope**2) * 16 * channels)) ** 0.5)
 
 

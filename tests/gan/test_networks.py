@@ -1,4 +1,4 @@
-"""Proof for litgen/gan/networks.py: shapes, guidelines, views read off gradients, moments by hand."""
+"""Proof for litgen/gan/networks.py: shapes, guidelines, views by gradients, moments by hand."""
 
 import inspect
 import itertools
@@ -111,7 +111,8 @@ def test_the_start() -> None:
                 assert layer.bias is not None
                 assert not layer.bias.any()
             if isinstance(layer, nn.BatchNorm2d):
-                assert (layer.weight == 1).all() and not layer.bias.any()
+                assert (layer.weight == 1).all()
+                assert not layer.bias.any()
 
 
 def test_initialise_leaves_what_has_no_weights() -> None:

@@ -55,8 +55,10 @@ def test_the_game_learns_bars() -> None:
     """Samples become mostly black with white in the middle rows or columns; losses stay finite."""
     config = dataclasses.replace(TINY, turns=150, learning_rate=5e-3, average=0.95)
     for now in dcgan.fit(config, bars(200), seed=0):
-        assert now.warning == "" and now.kept == now.turn
-        assert now.critic_loss.isfinite() and now.generator_loss.isfinite()
+        assert now.warning == ""
+        assert now.kept == now.turn
+        assert now.critic_loss.isfinite()
+        assert now.generator_loss.isfinite()
     assert now.turn == 149
     dcgan.settled(now.averaged, config)
     with torch.no_grad():
@@ -105,10 +107,12 @@ def test_rates_and_rules() -> None:
 def test_a_run_survives_the_store(small: None, tmp_path: Path) -> None:
     """Measured again after it, its weights give the same numbers; snapshots are of fixed codes."""
     run = runs.train("gan/dcgan_digits", "cpu", config=TINY)
-    assert run.metrics["turns"] == 30 and run.metrics["diverged"] == 0
+    assert run.metrics["turns"] == 30
+    assert run.metrics["diverged"] == 0
     assert run.tensors["snapshots.turn"].tolist() == [1, 3, 10, 30]
     shots = run.tensors["snapshots.images"]
-    assert shots.shape == (4, dcgan.SHOWN, 1, 8, 8) and shots.dtype == torch.uint8
+    assert shots.shape == (4, dcgan.SHOWN, 1, 8, 8)
+    assert shots.dtype == torch.uint8
     assert (shots[0].float() - shots[-1].float()).abs().mean() > 2
     path = tmp_path / "a.safetensors"
     runs.save(run, path)
@@ -175,7 +179,8 @@ def test_a_game_that_diverges_is_stopped_and_says_so(small: None, rate: float) -
 
 def test_the_three_recipes() -> None:
     """They differ in data, shape and pace only, and publish runs that are small enough."""
-    assert dcgan_digits.CPU == dcgan.CPU and dcgan_digits.GPU == dcgan.GPU
+    assert dcgan_digits.CPU == dcgan.CPU
+    assert dcgan_digits.GPU == dcgan.GPU
     for recipe, name, shape in (
         (dcgan_digits, "mnist", (1, 28)),
         (dcgan_clothes, "fashion_mnist", (1, 28)),
@@ -187,4 +192,4 @@ def test_the_three_recipes() -> None:
             assert config.momentum == 0.5
         players = dcgan.Players(recipe.GPU)
         assert 2 * sum(p.numel() for p in players.parameters()) < 3.9e6
-    assert drawn_faces.SIDE == dcgan_faces.CPU.side
+    assert dcgan_faces.CPU.side == drawn_faces.SIDE

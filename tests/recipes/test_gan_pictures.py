@@ -11,7 +11,7 @@ from litgen.recipes.gan import pictures
 
 
 def test_scales_by_hand() -> None:
-    """0 and 255 go to -1 and 1, the middle to 0; back again nothing is lost, and too much is cut."""
+    """0 and 255 go to -1 and 1, the middle to 0; back again nothing is lost."""
     grey = torch.tensor([0, 51, 255], dtype=torch.uint8)
     torch.testing.assert_close(pictures.to_unit(grey), torch.tensor([-1.0, -0.6, 1.0]))
     every = torch.arange(256).to(torch.uint8).view(4, 1, 8, 8)

@@ -250,7 +250,7 @@ def measure(
     logits = [torch.cat([players.critic(p) for p in x.split(500)]) for x in (real, fake)]
     right = [(logits[0] > 0).double().mean(), (logits[1] < 0).double().mean()]
     return {
-        "test_critic_accuracy": (sum(right) / 2).item(),
+        "test_critic_accuracy": torch.stack(right).mean().item(),
         "test_energy_distance": energy_distance(real.flatten(1), fake.flatten(1)).item(),
         "test_images": len(real),
         "generator_parameters": sum(p.numel() for p in players.generator.parameters()),

@@ -70,7 +70,7 @@ class Reader(nn.Module):
     def __init__(self, widths: tuple[int, ...]):
         super().__init__()
         self.trunk = ConvCritic(widths, channels=3, side=drawn_faces.SIDE)
-        self.trunk.head = nn.Identity()
+        self.trunk.head = nn.Sequential()
         pixels = (drawn_faces.SIDE // 2 ** len(widths)) ** 2
         self.embed = nn.Sequential(nn.Linear(widths[-1] * pixels, FEATURES), nn.ReLU())
         self.head = nn.Linear(FEATURES, len(drawn_faces.ATTRIBUTES))
