@@ -44,14 +44,12 @@ def _single(values: Any) -> np.ndarray:
 
 SKIN = _single([[0.36, 0.22, 0.15], [0.98, 0.83, 0.72]])
 """The darkest and the lightest; colours are red, green, blue from 0 to 1."""
-HAIR = np.float32(
+HAIR = _single(
     [[[0.08, 0.06, 0.06], [0.36, 0.19, 0.10]], [[0.90, 0.72, 0.36], [0.83, 0.82, 0.80]]]
 )
 """From black to brown, and from blond to white."""
 HATS = _single([[0.78, 0.16, 0.16], [0.13, 0.33, 0.72], [0.14, 0.52, 0.30], [0.55, 0.22, 0.60]])
-SHIRTS = np.float32(
-    [[0.25, 0.30, 0.42], [0.62, 0.64, 0.66], [0.40, 0.55, 0.52], [0.66, 0.45, 0.38]]
-)
+SHIRTS = _single([[0.25, 0.30, 0.42], [0.62, 0.64, 0.66], [0.40, 0.55, 0.52], [0.66, 0.45, 0.38]])
 
 
 class Look(NamedTuple):
@@ -169,7 +167,8 @@ def _painted(look: Look) -> np.ndarray:
     canvas.paint(hat * crown, colour, tall)
     brim = _ellipse(u[:, tall], v[:, tall] + 0.40, wide + 0.26, 0.075)
     canvas.paint(hat * brim, colour * np.float32(0.7), tall)
-    return np.rint(255 * canvas.images.clip(0, 1)).astype(np.uint8)
+    painted: np.ndarray = np.rint(255 * canvas.images.clip(0, 1)).astype(np.uint8)
+    return painted
 
 
 def _features(

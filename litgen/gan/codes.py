@@ -69,4 +69,5 @@ def on_shell(z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch latent"
     length = z.norm(dim=-1, keepdim=True)
     if not bool((length > 0).all()):
         raise ValueError("a code of length zero has no direction")
-    return z / length * z.shape[-1] ** 0.5
+    scaled: Tensor = z / length * z.shape[-1] ** 0.5
+    return scaled
