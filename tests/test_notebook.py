@@ -324,3 +324,32 @@ def test_layers_that_the_page_does_not_know(layer: nn.Module, name: str) -> None
     """The message names it; nothing is drawn wrongly."""
     with pytest.raises(ValueError, match=f"the page cannot compute a {name}"):
         notebook.layers_of(nn.Sequential(nn.Linear(2, 2), layer))
+
+
+def test_the_page_is_told_of_transposed_convolutions(generator: torch.Generator) -> None:
+    """Sizes, and weights in torch's order; by loops over taps they give what the layer gives."""
+    torch.manual_seed(3)
+    layer = nn.ConvTranspose2d(2, 3, 4, 2, 1)
+    net = nn.Sequential(nn.Linear(5, 2 * 3 * 4), nn.Unflatten(1, (2, 3, 4)), layer)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(parameter.half().float())
+    described = notebook.layers_of(net)
+    found = described["layers"][1]
+    assert (found["height"], found["width"], found["outputs"]) == (3, 4, 3)
+    weights = np.frombuffer(base64.b64decode(described["weights"]), np.float16).astype(float)
+    own = weights[found["offset"] :]
+    kernel, bias = own[: 2 * 3 * 16].reshape(2, 3, 4, 4), own[2 * 3 * 16 :]
+    x = torch.randn(1, 2, 3, 4, generator=generator)
+    expected = np.tile(bias[:, None, None], (1, 6, 8))
+    for i, o, a, b, r, c in np.ndindex(2, 3, 4, 4, 3, 4):
+        row, column = 2 * r + a - 1, 2 * c + b - 1
+        if 0 <= row < 6 and 0 <= column < 8:
+            expected[o, row, column] += kernel[i, o, a, b] * x[0, i, r, c].item()
+    np.testing.assert_allclose(layer(x)[0].detach().numpy(), expected, rtol=1e-4, atol=1e-6)
+    for odd in (
+        nn.ConvTranspose2d(2, 2, 3, output_padding=1, stride=2),
+        nn.ConvTranspose2d(2, 2, (3, 4)),
+    ):
+        with pytest.raises(ValueError, match="the page cannot compute"):
+            notebook.layers_of(nn.Sequential(odd), (2, 3, 4))
