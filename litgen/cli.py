@@ -103,7 +103,8 @@ def _data(options: argparse.Namespace) -> None:
             raise ValueError(f"unknown data set {name!r}; there are: {', '.join(known)}")
     for name in options.name or known:
         module = importlib.import_module(f"litgen.data.{name}")
-        for split in module.CHECKSUM:
+        named = ("train", "test") if options.name else ()  # of a set without known checksums
+        for split in module.CHECKSUM or named:
             found = module.load(split, stand_in=options.stand_in)
             mark = " (STAND-IN)" if found.record.stand_in else ""
             print(f"{name:16} {split:6} {found.describe()}  {found.record.source}{mark}")

@@ -86,12 +86,13 @@ def encoded(tensor: Tensor) -> str:
 
 
 def encoded_image(canvas: np.ndarray) -> str:
-    """Return grey values in [0, 1] as a PNG of 16 levels in base64: small, for snapshots."""
+    """Return values in [0, 1] as a PNG in base64, small, for snapshots: 16 greys or 64 colours."""
     from PIL import Image
 
-    grey = Image.fromarray((canvas * 255).round().astype("uint8"), "L").quantize(16)
+    levels = 16 if canvas.ndim == 2 else 64
+    few = Image.fromarray((canvas * 255).round().astype("uint8")).quantize(levels)
     buffer = io.BytesIO()
-    grey.save(buffer, "PNG", optimize=True)
+    few.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
 
 

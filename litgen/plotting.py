@@ -68,9 +68,9 @@ def figure(
 
 
 def image_grid(
-    ax: Axes, images: Float[Tensor, "count 1 height width"], columns: int, gap: int = 1
+    ax: Axes, images: Float[Tensor, "count channels height width"], columns: int, gap: int = 1
 ) -> Axes:
-    """Draw grey images in [0, 1] row by row, without axes.
+    """Draw images in [0, 1] row by row, without axes: grey ones, or of three colours.
 
     Raises:
         ValueError: no images, or no columns.
@@ -81,24 +81,28 @@ def image_grid(
     return ax
 
 
-def tiled(images: Float[Tensor, "count 1 height width"], columns: int, gap: int = 1) -> np.ndarray:
-    """Lay images out on one canvas of mid grey, row by row.
+def tiled(
+    images: Float[Tensor, "count channels height width"], columns: int, gap: int = 1
+) -> np.ndarray:
+    """Lay images on one canvas of mid grey, row by row: (rows, columns), or (..., 3) in colour.
 
     Raises:
-        ValueError: no images, or no columns.
+        ValueError: no images, no columns, or other than one or three channels.
     """
     if len(images) == 0 or columns < 1:
         raise ValueError(f"cannot lay out {len(images)} images in {columns} columns")
-    count, _, height, width = images.shape
+    count, channels, height, width = images.shape
+    if channels not in (1, 3):
+        raise ValueError(f"images have 1 or 3 channels, got {channels}")
     rows = -(-count // columns)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 0.5)
-    for i, image in enumerate(images[:, 0].detach().cpu().float().numpy()):
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 0.5)
+    for i, image in enumerate(images.detach().cpu().float().permute(0, 2, 3, 1).numpy()):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         canvas[top : top + height, left : left + width] = image.clip(0, 1)
-    return canvas
+    return canvas if channels == 3 else canvas[:, :, 0]
 
 
-def save_grid(images: Float[Tensor, "count 1 height width"], file: BinaryIO) -> None:
+def save_grid(images: Float[Tensor, "count channels height width"], file: BinaryIO) -> None:
     """Write images as one PNG, pixel for pixel, about as wide as high."""
     canvas = tiled(images, columns=int(np.ceil(len(images) ** 0.5)))
     Image.fromarray((canvas * 255).round().astype("uint8")).save(file, "PNG")

@@ -289,3 +289,13 @@ def transport_critic(
         return float((best.x[:n] - far).max())
 
     return critic, partner, float(-best.fun)
+def transposed_ones(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """Spread each pixel over the places that a kernel of ones reaches, one tap after the other."""
+    rows, columns = ((n - 1) * stride - 2 * padding + kernel for n in x.shape)
+    y = torch.zeros(rows, columns, dtype=x.dtype)
+    for i, j in itertools.product(*map(range, x.shape)):
+        for a, b in itertools.product(range(kernel), repeat=2):
+            r, c = i * stride - padding + a, j * stride - padding + b
+            if 0 <= r < rows and 0 <= c < columns:
+                y[r, c] += x[i, j]
+    return y

@@ -283,3 +283,15 @@ def test_a_density_is_drawn_upright_over_its_square() -> None:
     plotting.density_2d(ax, values, extent=1.5)
     assert ax.images[-1].get_clim() == pytest.approx((0.0, 0.5))
     assert len(plotting.render(picture, "dark")) > 100
+
+
+def test_colours_are_tiled_channel_by_channel() -> None:
+    """Three channels stay three, in their order; two are refused."""
+    images = torch.zeros(3, 3, 2, 2)
+    images[1] = torch.tensor([0.25, 0.5, 0.75])[:, None, None]
+    tiles = plotting.tiled(images, columns=2)
+    assert tiles.shape == (5, 5, 3)
+    assert tiles[0, 3].tolist() == [0.25, 0.5, 0.75]
+    assert tiles[4, 4].tolist() == [0.5, 0.5, 0.5]
+    with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
+        plotting.tiled(torch.zeros(1, 2, 2, 2), columns=1)

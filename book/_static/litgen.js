@@ -1527,6 +1527,53 @@
     ];
   };
 
+  // A face for a code: one slider for each direction along which an attribute changes.
+  makers["face-directions"] = function (payload) {
+    const compute = tinynet.network(payload.net);
+    const directions = tinynet.halves(payload.directions);
+    const codes = tinynet.halves(payload.codes);
+    const { side, latent, names } = payload;
+    const face = element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": "The generator's face for the chosen code" });
+    const sliders = names.map(() => element("input", { type: "range", min: -1.5, max: 1.5, step: 0.05, value: 0 }));
+    const other = element("button", { type: "button" }, "Another face");
+    const back = element("button", { type: "button" }, "Sliders to 0");
+    const text = element("output", { "aria-live": "off" });
+    let which = 0;
+
+    function code(amounts) {
+      return Array.from({ length: latent }, (_, j) => amounts.reduce((sum, v, k) => sum + v * directions[k * latent + j], codes[which * latent + j]));
+    }
+
+    function draw() {
+      const z = code(sliders.map((s) => +s.value));
+      const context = face.getContext("2d");
+      const image = context.createImageData(side, side);
+      const y = compute(z);
+      for (let i = 0; i < side * side; i++) {
+        for (const channel of [0, 1, 2]) image.data[4 * i + channel] = 127.5 * (y[channel * side * side + i] + 1);
+        image.data[4 * i + 3] = 255;
+      }
+      context.putImageData(image, 0, 0);
+      text.textContent = `face ${which + 1} of ${codes.length / latent}, |z| = ${Math.hypot(...z).toFixed(2)}`;
+    }
+
+    function choose(index, amounts) {
+      which = index % (codes.length / latent);
+      sliders.forEach((slider, k) => (slider.value = amounts[k]));
+      draw();
+    }
+
+    other.addEventListener("click", () => choose(which + 1, sliders.map((s) => +s.value)));
+    back.addEventListener("click", () => choose(which, sliders.map(() => 0)));
+    sliders.forEach((slider) => slider.addEventListener("input", draw));
+    draw();
+    litgen.widgets["face-directions"] = { compute, code, choose };
+    return [
+      element("div", { class: "litgen-panes" }, face),
+      element("div", { class: "litgen-controls" }, ...sliders.map((slider, k) => element("label", {}, names[k], slider)), other, back, text),
+    ];
+  };
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

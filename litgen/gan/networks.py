@@ -9,14 +9,15 @@ the critic's first, ReLU in the generator, LeakyReLU of slope 0.2 in the critic,
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from litgen.shapes import Float
 
-__all__ = ["ConvCritic", "ConvGenerator", "Norm", "initialise"]
+__all__ = ["ConvCritic", "ConvGenerator", "Norm", "initialise", "settle"]
 
 Norm = Literal["batch", "layer", "none"]
 SCALE = 0.02
@@ -120,6 +121,34 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=SCALE)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def settle(network: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Set all running moments to their averages over batches; leave evaluation mode behind.
+
+    Averaged weights have activations of their own: running moments that were collected while
+    other weights played do not fit them. Implements eq:dcgan-settle.
+
+    Args:
+        network: with batch normalisation, or without, which changes nothing but the mode.
+        batches: of what the network is called with, codes for a generator.
+
+    Raises:
+        ValueError: no batches, where there is something to average.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    rates = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the running moments become plain averages
+    network.train()
+    count = sum(1 for batch in batches if network(*batch) is not None)
+    for norm, rate in zip(norms, rates, strict=True):
+        norm.momentum = rate
+    network.eval()
+    if norms and not count:
+        raise ValueError("no batches to take moments from")
 
 
 def _norm(kind: Norm, channels: int) -> nn.Module:

@@ -10,16 +10,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from litgen.data import fashion_mnist, mnist
+from litgen.data import celeba, drawn_faces, fashion_mnist, mnist
 from litgen.data.sources import ImageSet
 from litgen.shapes import Float, UInt8
 
 __all__ = ["Name", "curve", "load", "records", "to_grey", "to_unit"]
 
-Name = Literal["mnist", "fashion_mnist"]
+Name = Literal["mnist", "fashion_mnist", "drawn_faces", "celeba"]
 LOADERS: dict[Name, Callable[..., ImageSet]] = {
     "mnist": mnist.load,
     "fashion_mnist": fashion_mnist.load,
+    "drawn_faces": drawn_faces.load,
+    "celeba": celeba.load,
 }
 
 
