@@ -15,7 +15,7 @@ from torch import Tensor
 
 from litgen.shapes import Float
 
-__all__ = ["average", "moving_gain", "slowest_rate", "turn", "two_scales"]
+__all__ = ["average", "momentum_radius", "moving_gain", "slowest_rate", "turn", "two_scales"]
 
 
 def turn(step: float) -> Float[Tensor, "2 2"]:
@@ -30,6 +30,26 @@ def turn(step: float) -> Float[Tensor, "2 2"]:
     if not 0 < step < 2:
         raise ValueError(f"step must be between 0 and 2, got {step}")
     return torch.tensor([[1, -step], [step, 1 - step**2]], dtype=torch.float64)
+
+
+def momentum_radius(step: float, momentum: float) -> float:
+    """Return by how much a turn stretches the circling game's state when gradients are averaged.
+
+    Implements eq:stable-momentum: the largest modulus of an eigenvalue of the turn of x, y and the
+    averages m, n of both players' gradients, as Adam keeps them. Below 1 the game ends in the
+    middle, above 1 it flies apart; without momentum it is 1.
+
+    Raises:
+        ValueError: a step that is not between 0 and 2, or a momentum not between -1 and 1.
+    """
+    if not (0 < step < 2 and -1 < momentum < 1):
+        raise ValueError(f"step in (0, 2) and momentum in (-1, 1), got {step}, {momentum}")
+    x, y, m, n = torch.eye(4, dtype=torch.float64)  # each as a row of what it is made of
+    m = momentum * m + (1 - momentum) * y
+    x = x - step * m
+    n = momentum * n + (1 - momentum) * x
+    y = y + step * n
+    return torch.linalg.eigvals(torch.stack([x, y, m, n])).abs().max().item()
 
 
 def average(

@@ -21,6 +21,9 @@ def feature_gap(
 ) -> Float[Tensor, "*copies"]:
     """Return the squared distance of the mean features, to be lowered. Implements eq:stable-match.
 
+    Its gradient in a sample vanishes where the means agree (eq:stable-match-end), whatever else
+    differs.
+
     Raises:
         ValueError: another number of features.
     """

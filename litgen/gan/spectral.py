@@ -21,7 +21,8 @@ def power_step(
 ) -> tuple[Float[Tensor, "*copies outputs"], Float[Tensor, "*copies inputs"]]:
     """Return the next u and v, unit vectors that turn to the leading singular pair.
 
-    Implements eq:stable-power: v along W'u, then u along Wv.
+    Implements eq:stable-power: v along W'u, then u along Wv. The share of other pairs falls by the
+    squared ratio of singular values (eq:stable-power-rate).
 
     Raises:
         ValueError: u is not as long as the matrix is high.
@@ -40,6 +41,6 @@ def spectral_norm(
     """Return u'Wv, which is the largest singular value where u and v are its pair.
 
     Implements eq:stable-sigma. With u and v held fixed, its gradient in W is their outer product,
-    which is the singular value's own.
+    which is the singular value's own (eq:stable-sigma-slope).
     """
     return (u * (weight @ v[..., None])[..., 0]).sum(dim=-1)

@@ -49,7 +49,10 @@ class StackedLinear(nn.Module):
                 self.u = power_step(self.weight.detach(), self.u)[0]
 
     def matrix(self) -> Float[Tensor, "copies outputs inputs"]:
-        """Return the weights that multiply, after normalisation if there is one."""
+        """Return the weights that multiply, after normalisation if there is one.
+
+        With a bound everywhere, the net is Lipschitz: eq:stable-lipschitz.
+        """
         if self.bound is None:
             return self.weight
         u, v = power_step(self.weight.detach(), self.u)

@@ -72,6 +72,24 @@ def test_a_moving_average_shrinks_the_circle(decay: float, step: float) -> None:
     assert sizes[-1] / own == pytest.approx(linear_games.moving_gain(decay, angle), rel=1e-6)
 
 
+@pytest.mark.parametrize(("step", "momentum"), [(0.3, 0.5), (0.3, -0.3), (1.1, 0.9), (0.1, 0.2)])
+def test_momentum_stretches_or_shrinks_the_circle(step: float, momentum: float) -> None:
+    """eq:stable-momentum: the growth of a game that is played, with averaged gradients."""
+    x, y, m, n, logs = 1.0, -0.4, 0.0, 0.0, []
+    for _ in range(6_000):
+        m = momentum * m + (1 - momentum) * y
+        x -= step * m
+        n = momentum * n + (1 - momentum) * x
+        y += step * n
+        size = math.sqrt(x * x + y * y + m * m + n * n)
+        logs.append(math.log(size))
+        x, y, m, n = (v / size for v in (x, y, m, n))
+    found = linear_games.momentum_radius(step, momentum)
+    assert math.log(found) == pytest.approx(sum(logs[2_000:]) / 4_000, abs=2e-4)
+    assert (found > 1) == (momentum > 0)
+    assert linear_games.momentum_radius(step, 0.0) == pytest.approx(1)
+
+
 def flow(ratio: float, curvature: float, state: Tensor, seconds: float) -> Tensor:
     """Return where the gradient flow leads, in 50,000 tiny steps of the two derivatives."""
     x, y = state.tolist()
@@ -115,5 +133,8 @@ def test_impossible_games_are_refused() -> None:
         linear_games.two_scales(0.0, 1.0)
     with pytest.raises(ValueError, match="must be positive"):
         linear_games.two_scales(1.0, -1.0)
+    for step, momentum in ((0.0, 0.5), (2.0, 0.5), (0.3, 1.0), (0.3, -1.0)):
+        with pytest.raises(ValueError, match="momentum in"):
+            linear_games.momentum_radius(step, momentum)
     with pytest.raises(ValueError, match="at least 1"):
         linear_games.average(linear_games.turn(0.3), torch.zeros(2, dtype=torch.float64), 0)

@@ -108,7 +108,7 @@ def test_torch_flattens_a_stack_of_matrices() -> None:
 
 
 def test_a_convolutions_norm_is_not_its_kernels() -> None:
-    """eq:stable-conv-bound: the operator's norm lies between, by its matrix column by column."""
+    """The operator's norm lies between, by its matrix column by column."""
     kernel = random(4, 2, 3, 3)
     operator = oracles.matrix_of(
         lambda x: torch.nn.functional.conv2d(x.view(1, 2, 8, 8), kernel, padding=1), (2, 8, 8)

@@ -97,7 +97,7 @@ def counted(points: Tensor, modes: toys.Modes, reach: float) -> list[int]:
 
 @pytest.mark.parametrize("reach", [1.0, 3.0])
 def test_coverage_is_a_count_by_loops(reach: float) -> None:
-    """Counts, share near, modes with a hundredth of their fair share, and scipy's divergence."""
+    """eq:stable-divergence: counts, share near, modes covered; the divergence is scipy's."""
     modes = toys.grid_of_gaussians(std=0.1)
     heavy = toys.Modes(modes.centres[:7], modes.std)
     points = torch.cat([heavy.sample(900, seeded()), modes.sample(150, seeded(1))])
@@ -113,7 +113,7 @@ def test_coverage_is_a_count_by_loops(reach: float) -> None:
 
 
 def test_the_truth_covers_itself_and_one_point_covers_one_mode() -> None:
-    """Known answers: 25 modes, 1 - exp(-9/2) near; a collapsed sample diverges by log 25."""
+    """eq:stable-near: 25 modes, 1 - exp(-9/2) near; a collapsed sample diverges by log 25."""
     modes = toys.grid_of_gaussians()
     truth = toys.coverage(modes.sample(20_000, seeded()), modes)
     assert truth.covered == 25

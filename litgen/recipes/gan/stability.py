@@ -243,13 +243,16 @@ def draw(
 def field(game: Game) -> Float[Tensor, "copies side side"]:
     """Return the critic's probability of "data" on the square from -1.1 to 1.1, top row first.
 
-    For a critic that sees no batch statistics.
+    For a critic that sees no batch statistics. Looking does not move the game.
     """
     axis = torch.linspace(-EXTENT, EXTENT, FIELD)
     y, x = torch.meshgrid(axis.flip(0), axis, indexing="ij")
     places = torch.stack([x, y], dim=-1).view(1, -1, 2).expand(game.copies, -1, -1)
+    was = game.critic.training
+    game.critic.eval()
     with torch.no_grad():
         logits = game.critic(places.to(next(game.parameters())))
+    game.critic.train(was)
     said: Tensor = logits.sigmoid().view(game.copies, FIELD, FIELD)
     return said
 
