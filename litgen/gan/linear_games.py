@@ -49,7 +49,8 @@ def momentum_radius(step: float, momentum: float) -> float:
     x = x - step * m
     n = momentum * n + (1 - momentum) * x
     y = y + step * n
-    return torch.linalg.eigvals(torch.stack([x, y, m, n])).abs().max().item()
+    values = torch.linalg.eigvals(torch.stack([x, y, m, n]))
+    return float(values.abs().max())
 
 
 def average(
