@@ -99,7 +99,8 @@ def coverage(points: Float[Tensor, "count 2"], modes: Modes, reach: float = 3.0)
     """Return how many modes samples reach, and how many samples reach a mode.
 
     A point belongs to its nearest mode, and is near if it lies within ``reach`` standard
-    deviations of the centre. 98.9 % of a Gaussian's own points in the plane lie within three.
+    deviations of the centre. 98.9 % of a Gaussian's own points in the plane lie within three
+    (eq:stable-near). The divergence is eq:stable-divergence.
 
     Raises:
         ValueError: no points, or a point that is not finite.
