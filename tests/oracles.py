@@ -289,6 +289,8 @@ def transport_critic(
         return float((best.x[:n] - far).max())
 
     return critic, partner, float(-best.fun)
+
+
 def transposed_ones(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     """Spread each pixel over the places that a kernel of ones reaches, one tap after the other."""
     rows, columns = ((n - 1) * stride - 2 * padding + kernel for n in x.shape)

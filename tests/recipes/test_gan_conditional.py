@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from litgen import runs
 from litgen.data.sources import ImageSet, Record
+from litgen.recipes import pictures
 from litgen.recipes.gan import conditional_digits as recipe
-from litgen.recipes.gan import pictures
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(

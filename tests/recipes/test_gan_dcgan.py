@@ -14,7 +14,8 @@ from litgen.data import drawn_faces
 from litgen.data.sources import ImageSet, Record, checksum
 from litgen.gan.game import Rules
 from litgen.gan.networks import ConvGenerator
-from litgen.recipes.gan import dcgan, dcgan_clothes, dcgan_digits, dcgan_faces, pictures
+from litgen.recipes import pictures
+from litgen.recipes.gan import dcgan, dcgan_clothes, dcgan_digits, dcgan_faces
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(

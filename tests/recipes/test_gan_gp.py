@@ -8,8 +8,8 @@ import torch
 
 from litgen import runs
 from litgen.gan import toys
+from litgen.recipes import pictures as shared
 from litgen.recipes.gan import gp_clothes, gp_digits, gp_planes, gp_seeds
-from litgen.recipes.gan import pictures as shared
 
 CPU = torch.device("cpu")
 PLANES = dataclasses.replace(

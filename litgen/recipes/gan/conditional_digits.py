@@ -22,7 +22,7 @@ from litgen.evaluation.energy import energy_distance
 from litgen.gan.conditional import ConditionalCritic, ConditionalGenerator, one_hot
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.networks import Norm
-from litgen.recipes.gan import pictures
+from litgen.recipes import pictures
 from litgen.runs import Run
 from litgen.shapes import Float, Int, UInt8
 from litgen.training import half_rounded, minibatches, play

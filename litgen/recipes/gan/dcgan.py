@@ -21,7 +21,7 @@ from tqdm import tqdm
 from litgen.evaluation.energy import energy_distance
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.networks import ConvCritic, ConvGenerator, Norm, settle
-from litgen.recipes.gan import pictures
+from litgen.recipes import pictures
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
 from litgen.training import half_rounded, minibatches, play

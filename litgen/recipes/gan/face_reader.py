@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from litgen.data import drawn_faces
 from litgen.gan.networks import ConvCritic
-from litgen.recipes.gan import pictures
+from litgen.recipes import pictures
 from litgen.runs import Run
 from litgen.shapes import Bool, Float, UInt8
 from litgen.training import Player, half_rounded, minibatches, mixed_precision, play

@@ -22,8 +22,8 @@ from litgen.gan import wasserstein
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.gradient_penalty import weighted
 from litgen.gan.networks import ConvCritic, ConvGenerator, Norm
-from litgen.recipes.gan import pictures
-from litgen.recipes.gan.pictures import curve, to_grey, to_unit
+from litgen.recipes import pictures
+from litgen.recipes.pictures import curve, to_grey, to_unit
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
 from litgen.training import half_rounded, minibatches, play

@@ -25,7 +25,7 @@ from litgen.gan import toys, wasserstein
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.gradient_penalty import weighted
 from litgen.gan.parallel import StackedMLP, interleave, separate
-from litgen.recipes.gan.pictures import curve
+from litgen.recipes.pictures import curve
 from litgen.runs import Run
 from litgen.shapes import Float
 from litgen.training import Player, half_rounded, plain_products, play

@@ -22,7 +22,7 @@ from litgen.evaluation.energy import energy_distance
 from litgen.gan import losses, toys
 from litgen.gan.field import places
 from litgen.gan.game import LastGood, Rules, adversaries
-from litgen.recipes.gan.pictures import curve
+from litgen.recipes.pictures import curve
 from litgen.runs import Run
 from litgen.shapes import Float
 from litgen.training import half_rounded, plain_products, play

@@ -1,4 +1,4 @@
-"""Proof for litgen/recipes/gan/pictures.py: scales by hand, records of stand-ins, curves."""
+"""Proof for litgen/recipes/pictures.py: scales by hand, records of stand-ins, curves."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import torch
 
 from litgen.data import drawn_faces
 from litgen.data.sources import ImageSet, Record
-from litgen.recipes.gan import pictures
+from litgen.recipes import pictures
 
 
 def test_scales_by_hand() -> None:

@@ -1,6 +1,6 @@
 """What the recipes of adversarial networks on images share: data, scales, records, snapshots.
 
-Chapter: book/gan/dcgan.md.  Proof: tests/recipes/test_gan_pictures.py.
+Chapter: book/gan/dcgan.md.  Proof: tests/recipes/test_pictures.py.
 """
 
 import dataclasses
