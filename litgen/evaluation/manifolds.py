@@ -16,7 +16,7 @@ from torch import Tensor
 
 from litgen.shapes import Float
 
-__all__ = ["Manifolds", "compare", "radii"]
+__all__ = ["Manifolds", "compare", "expected_coverage", "radii"]
 
 
 class Manifolds(NamedTuple):
@@ -45,6 +45,28 @@ def radii(x: Float[Tensor, "count dims"], k: int, block: int = 1_024) -> Float[T
         raise ValueError(f"k is {k}, each point has {len(x) - 1} others")
     parts = [torch.cdist(rows, x).kthvalue(k + 1, dim=1).values for rows in x.split(block)]
     return torch.cat(parts)
+
+
+def expected_coverage(data: int, samples: int, k: int = 5) -> float:
+    """Return the mean coverage of samples of the data's own distribution, whichever it is.
+
+    Implements eq:manifold-expected: a datum is not covered when its k nearest among all other
+    points are data. The mean density is 1 then.
+
+    Args:
+        data: how many data.
+        samples: how many samples.
+        k: neighbours that a ball reaches to.
+
+    Raises:
+        ValueError: fewer than k other data, or no samples.
+    """
+    if not 1 <= k < data or samples < 1:
+        raise ValueError(f"k is {k}, there are {data} data and {samples} samples")
+    missed = 1.0
+    for j in range(1, k + 1):
+        missed *= (data - j) / (data + samples - j)
+    return 1 - missed
 
 
 def compare(
