@@ -18,8 +18,9 @@ __all__ = ["inception_score"]
 def inception_score(logits: Float[Tensor, "samples classes"]) -> Float[Tensor, ""]:
     """Return exp of the mean of KL(p(y|x) || p(y)). Implements eq:inception-score.
 
-    Between 1 (all samples alike, or no class sure) and the number of classes. p(y) is the mean of
-    the samples' own p(y|x), so few samples make it too small.
+    Between 1 (all samples alike, or no class sure) and the number of classes; its log is the
+    difference of eq:score-entropies. p(y) is the mean of the samples' own p(y|x), so few samples
+    make it too small.
 
     Args:
         logits: a classifier's, before the softmax.

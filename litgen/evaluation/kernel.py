@@ -32,7 +32,8 @@ def cubic_kernel(x: Float[Tensor, "m dims"], y: Float[Tensor, "n dims"]) -> Floa
 def kernel_distance(x: Float[Tensor, "m dims"], y: Float[Tensor, "n dims"]) -> Float[Tensor, ""]:
     """Return the squared discrepancy with the cubic kernel. Implements eq:kernel-distance.
 
-    Unbiased: zero in the mean for two sets of one distribution, so often below zero.
+    Unbiased for eq:kernel-features: zero in the mean for two sets of one distribution, so often
+    below zero.
 
     Raises:
         ValueError: fewer than two points, other dimensions, or a feature that is not finite.

@@ -36,13 +36,16 @@ class Manifolds(NamedTuple):
 
 
 def radii(x: Float[Tensor, "count dims"], k: int, block: int = 1_024) -> Float[Tensor, " count"]:
-    """Return each point's distance to its k-th neighbour in its own set, itself not counted.
+    """Return each point's distance to its k-th neighbour in its own set, in double precision.
+
+    Implements eq:manifold-radius: the point itself is not counted.
 
     Raises:
         ValueError: fewer than k other points.
     """
     if not 1 <= k < len(x):
         raise ValueError(f"k is {k}, each point has {len(x) - 1} others")
+    x = x.double()  # the distances are made by matrix products, which round
     parts = [torch.cdist(rows, x).kthvalue(k + 1, dim=1).values for rows in x.split(block)]
     return torch.cat(parts)
 
@@ -93,6 +96,7 @@ def compare(
         raise ValueError(f"two sets of points, got {tuple(data.shape)}, {tuple(samples.shape)}")
     if not (data.isfinite().all() and samples.isfinite().all()):
         raise ValueError("a feature is not finite")
+    data, samples = data.double(), samples.double()
     around_data, around_samples = radii(data, k, block), radii(samples, k, block)
     balls = torch.zeros(len(samples), dtype=torch.long, device=data.device)
     reached, covered = [], []

@@ -27,8 +27,8 @@ def nearest(
 ) -> tuple[Float[Tensor, " m"], Int[Tensor, " m"]]:
     """Return each point's distance to the nearest of the others, and which one it is.
 
-    The table of distances is made by matrix products, which give a copy a distance of rounding;
-    the one that is returned is computed anew, and a copy's is 0.
+    In double precision. The table of distances is made by matrix products, which give a copy a
+    distance of rounding; the one that is returned is computed anew, and a copy's is 0.
 
     Raises:
         ValueError: an empty set, other dimensions, or a coordinate that is not finite.
@@ -38,6 +38,7 @@ def nearest(
     if not (len(x) and len(among)):
         raise ValueError(f"neither set may be empty, got {len(x)} and {len(among)} points")
     _check_finite(x, among)
+    x, among = x.double(), among.double()
     which = torch.cat([torch.cdist(rows, among).argmin(dim=1) for rows in x.split(block)])
     return (x - among[which]).norm(dim=1), which
 
@@ -61,6 +62,7 @@ def nearest_neighbour_accuracy(
             f"two sets of equal shape, got {tuple(data.shape)} and {tuple(samples.shape)}"
         )
     _check_finite(data, samples)
+    data, samples = data.double(), samples.double()
     shares = []
     for own, other in ((data, samples), (samples, data)):
         hits = []
@@ -120,6 +122,7 @@ def authenticity(
     if len(train) < 2:
         raise ValueError(f"two training points at least, got {len(train)}")
     distance, which = nearest(samples, train, block)
+    train = train.double()
     own = torch.cat([torch.cdist(r, train).kthvalue(2, dim=1).values for r in train.split(block)])
     return (distance >= own[which]).double().mean().item()
 

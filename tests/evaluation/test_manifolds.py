@@ -45,7 +45,7 @@ def test_shares_are_the_definitions(k: int, block: int, normal: Draw) -> None:
 
 
 def test_points_on_a_line() -> None:
-    """Data 0, 1, 3 and k = 1 have radii 1, 1, 2; samples at 0.5, 0.6 and 9."""
+    """eq:manifold-radius: data 0, 1, 3 and k = 1 have radii 1, 1, 2; samples at 0.5, 0.6 and 9."""
     data, samples = torch.tensor([[0.0], [1], [3]]), torch.tensor([[0.5], [0.6], [9]])
     assert radii(data, 1).tolist() == [1, 1, 2]
     found = compare(data, samples, 1)
@@ -98,11 +98,11 @@ def test_copies_of_the_data(normal: Draw) -> None:
 
 
 def test_single_precision_is_enough(normal: Draw) -> None:
-    """A matrix product's rounding moves no share by more than a point or two, far from 0 too."""
-    data, samples = 0.1 * normal(300, 5) + 3, 0.12 * normal(300, 5) + 3
-    exact = compare(data, samples)
-    found = compare(data.float(), samples.float())
-    assert found == pytest.approx(exact, abs=0.01)
+    """Far from the origin too, where a matrix product in single precision loses all digits."""
+    data, samples = 0.1 * normal(300, 5) + 30, 0.12 * normal(300, 5) + 30
+    single = data.float(), samples.float()
+    assert compare(*single) == compare(*(points.double() for points in single))
+    assert compare(*single) == pytest.approx(compare(data, samples), abs=0.01)
 
 
 def test_dropped_and_strange_samples_show_in_different_shares(normal: Draw) -> None:

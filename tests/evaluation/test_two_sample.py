@@ -135,6 +135,17 @@ def test_authenticity_of_fresh_samples_in_closed_form() -> None:
     assert expected_authenticity(200) == pytest.approx(0.5, abs=1e-4)
 
 
+def test_single_precision_is_enough(normal: Draw) -> None:
+    """Far from the origin, where products in single precision would lose the small distances."""
+    data, samples = ((0.01 * normal(300, 2) + 30).float() for _ in range(2))
+    exact = data.double(), samples.double()
+    assert nearest_neighbour_accuracy(data, samples) == nearest_neighbour_accuracy(*exact)
+    assert authenticity(data, samples) == authenticity(*exact)
+    assert torch.equal(nearest(data, samples)[1], nearest(*exact)[1])
+    table = (exact[0][:, None] - exact[1]).norm(dim=2)
+    assert torch.equal(nearest(data, samples)[1], table.argmin(dim=1))
+
+
 def test_authenticity_by_hand() -> None:
     """eq:authenticity: 0 and 1 are 1 apart, 4 is 3 from the next."""
     train = torch.tensor([[0.0], [1], [4]])
