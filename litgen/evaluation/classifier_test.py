@@ -21,11 +21,11 @@ class Told(NamedTuple):
 
     Attributes:
         accuracy: share of these points that are put into the right set.
-        count: of these points, half from either set.
+        judged: how many of these points there are, half from either set.
     """
 
     accuracy: float
-    count: int
+    judged: int
 
 
 def trained_accuracy(

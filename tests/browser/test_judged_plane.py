@@ -1,4 +1,4 @@
-"""The playground of the metrics computes what litgen computes, and answers its sliders and theme."""
+"""The playground of metrics computes what litgen computes, and answers sliders and theme."""
 
 import base64
 import json
@@ -68,7 +68,7 @@ def test_the_page_computes_litgens_numbers(figure: Any, site: Path) -> None:
             assert {name: found[name] for name in shares} == pytest.approx(shares, abs=1e-6)
         seen.append(tuple(found.values()))
     assert len(set(seen)) == len(SETTINGS)
-    assert seen[-1][:2] == pytest.approx((0, 0), abs=0.1)
+    assert seen[-1][:2] == pytest.approx((0, 0), abs=0.5)
 
 
 def test_sliders_change_numbers_and_picture(figure: Any) -> None:

@@ -20,10 +20,10 @@ def test_shifted_gaussians_reach_the_best_accuracy(shift: float, normal: Draw) -
     x, y = normal(3_000, 2), normal(3_000, 2) + torch.tensor([shift, 0.0])
     told = trained_accuracy(x, y, torch.Generator().manual_seed(0), turns=200)
     best = stats.norm.cdf(shift / 2)
-    assert told.count == 3_000
+    assert told.judged == 3_000
     assert told.accuracy == pytest.approx(best, abs=0.03)
     variation = 2 * best - 1
-    assert 0 < variation_bound(told.accuracy, told.count) <= variation
+    assert 0 < variation_bound(told.accuracy, told.judged) <= variation
 
 
 def test_a_bent_border_is_learned(normal: Draw) -> None:
@@ -56,7 +56,7 @@ def test_equal_sets_are_not_told_apart(normal: Draw) -> None:
     mean = sum(t.accuracy for t in told) / len(told)
     assert abs(mean - 0.5) < 4 * 0.5 / math.sqrt(6 * 300)
     assert sum(p_value(*t) < 0.05 for t in told) <= 2
-    assert {t.count for t in told} == {300}
+    assert {t.judged for t in told} == {300}
 
 
 def test_the_generator_decides(normal: Draw) -> None:
