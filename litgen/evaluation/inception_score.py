@@ -1,4 +1,4 @@
-"""Inception score: are the classes of single samples sure, and those of all samples various?
+"""Inception score: how sure the classes of single samples are, and how various those of all.
 
 Chapter: book/evaluation/metrics.md.  Proof: tests/evaluation/test_inception_score.py.
 Reference: Salimans et al., "Improved Techniques for Training GANs" (2016), section 4. The name

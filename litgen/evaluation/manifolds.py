@@ -1,4 +1,4 @@
-"""Precision, recall, density, coverage: do samples lie where data are, and are all data reached?
+"""Precision, recall, density, coverage: whether samples lie where data are, and reach them all.
 
 Chapter: book/evaluation/metrics.md.  Proof: tests/evaluation/test_manifolds.py.
 References: Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative

@@ -1,4 +1,4 @@
-"""Two sets of points: can a classifier tell them apart, and are samples copies of training data?
+"""Whether two sets of points can be told apart, and whether samples copy training data.
 
 Chapter: book/evaluation/traps.md.  Proof: tests/evaluation/test_two_sample.py.
 References: Lopez-Paz & Oquab, "Revisiting Classifier Two-Sample Tests" (2017); Alaa et al., "How
