@@ -101,6 +101,7 @@ def test_single_precision_is_enough(normal: Draw) -> None:
     """Far from the origin too, where a matrix product in single precision loses all digits."""
     data, samples = 0.1 * normal(300, 5) + 30, 0.12 * normal(300, 5) + 30
     single = data.float(), samples.float()
+    assert torch.equal(radii(single[0], 3), radii(single[0].double(), 3))
     assert compare(*single) == compare(*(points.double() for points in single))
     assert compare(*single) == pytest.approx(compare(data, samples), abs=0.01)
 
