@@ -1574,6 +1574,120 @@
     ];
   };
 
+  // Samples of three clusters that can be moved, widened, thinned out or copied; all metrics live.
+  makers["judged-plane"] = function (payload) {
+    const { centres, sd, extent, k, order } = payload;
+    const data = pairs(tinynet.halves(payload.data));
+    const noise = pairs(tinynet.halves(payload.noise));
+    const count = data.length;
+    const size = 640;
+    const canvas = element("canvas", { width: size, height: size, role: "img", "aria-label": "Data in three clusters, and samples" });
+    const range = (min, max, step, value) => element("input", { type: "range", min, max, step, value });
+    const sliders = { moved: range(-3, 3, 0.1, 0), width: range(0, 3, 0.05, 1), clusters: range(1, 3, 1, 3), copied: range(0, 1, 0.05, 0) };
+    const text = element("output", { "aria-live": "off" });
+
+    function pairs(flat) {
+      return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
+    }
+
+    // Cluster i % clusters, noise times the width, a shift to the right; then a share becomes copies.
+    function samples({ moved, width, clusters, copied }) {
+      const all = noise.map((e, i) => centres[i % clusters].map((c, axis) => c + width * sd * e[axis] + (axis ? 0 : moved)));
+      order.slice(0, Math.round(copied * count)).forEach((i) => (all[i] = data[i]));
+      return all;
+    }
+
+    const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+
+    // In the plane tr (A B)^(1/2) = (tr A B + 2 (det A det B)^(1/2))^(1/2).
+    function frechet(x, y) {
+      const moments = [x, y].map((set) => {
+        const m = [0, 1].map((axis) => mean(set.map((p) => p[axis])));
+        const cov = (a, b) => set.reduce((s, p) => s + (p[a] - m[a]) * (p[b] - m[b]), 0) / (set.length - 1);
+        return { m, a: cov(0, 0), b: cov(0, 1), c: cov(1, 1) };
+      });
+      const [p, q] = moments;
+      const trace = p.a * q.a + 2 * p.b * q.b + p.c * q.c;
+      const dets = Math.max(0, p.a * p.c - p.b * p.b) * Math.max(0, q.a * q.c - q.b * q.b);
+      const gap = (p.m[0] - q.m[0]) ** 2 + (p.m[1] - q.m[1]) ** 2;
+      return Math.max(0, gap + p.a + p.c + q.a + q.c - 2 * Math.sqrt(Math.max(0, trace + 2 * Math.sqrt(dets))));
+    }
+
+    function kernelDistance(x, y) {
+      const kernel = (p, q) => ((p[0] * q[0] + p[1] * q[1]) / 2 + 1) ** 3;
+      const sum = (s, t, skip) => s.reduce((total, p, i) => total + t.reduce((part, q, j) => (skip && i === j ? part : part + kernel(p, q)), 0), 0);
+      const within = (s) => sum(s, s, true) / (s.length * (s.length - 1));
+      return within(x) + within(y) - (2 * sum(x, y, false)) / (x.length * y.length);
+    }
+
+    const distance = (p, q) => Math.hypot(p[0] - q[0], p[1] - q[1]);
+
+    function manifolds(x, y) {
+      const radii = (set) => set.map((p) => Float64Array.from(set, (q) => distance(p, q)).sort()[k]);
+      const [rx, ry] = [radii(x), radii(y)];
+      const balls = new Float64Array(y.length);
+      let [covered, reached] = [0, 0];
+      x.forEach((p, i) => {
+        let [own, other] = [false, false];
+        y.forEach((q, j) => {
+          const d = distance(p, q);
+          if (d <= rx[i]) balls[j] += (own = true);
+          if (d <= ry[j]) other = true;
+        });
+        covered += own;
+        reached += other;
+      });
+      return { precision: balls.filter((b) => b > 0).length / y.length, recall: reached / x.length, density: mean([...balls]) / k, coverage: covered / x.length };
+    }
+
+    const compute = (setting) => {
+      const drawn = samples(setting);
+      return { frechet: frechet(data, drawn), kernel: kernelDistance(data, drawn), ...manifolds(data, drawn) };
+    };
+    const now = () => Object.fromEntries(Object.entries(sliders).map(([name, slider]) => [name, +slider.value]));
+
+    function draw() {
+      const g = canvas.getContext("2d");
+      const at = ([a, b]) => [((a / extent + 1) * size) / 2, ((1 - b / extent) * size) / 2];
+      g.clearRect(0, 0, size, size);
+      g.strokeStyle = ink();
+      g.lineWidth = 2;
+      g.strokeRect(1, 1, size - 2, size - 2);
+      g.lineWidth = 3;
+      g.strokeStyle = COLOURS[0];
+      data.forEach((p) => {
+        g.beginPath();
+        g.arc(...at(p), 7, 0, 7);
+        g.stroke();
+      });
+      g.fillStyle = COLOURS[1];
+      samples(now()).forEach((p) => {
+        g.beginPath();
+        g.arc(...at(p), 5, 0, 7);
+        g.fill();
+      });
+      const found = compute(now());
+      const near = (v, digits) => v.toFixed(digits).replace(/^-(0\.?0*)$/, "$1");
+      text.textContent =
+        `Fréchet ${near(found.frechet, 2)}, kernel ${near(found.kernel, 2)}; precision ${found.precision.toFixed(2)}, recall ${found.recall.toFixed(2)}, ` +
+        `density ${found.density.toFixed(2)}, coverage ${found.coverage.toFixed(2)}. Rings are data, dots samples.`;
+    }
+
+    function choose(setting) {
+      for (const [name, value] of Object.entries(setting)) sliders[name].value = value;
+      draw();
+    }
+
+    Object.values(sliders).forEach((slider) => slider.addEventListener("input", draw));
+    onThemeChange(draw);
+    draw();
+    litgen.widgets["judged-plane"] = { compute, choose, samples };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "moved", sliders.moved), element("label", {}, "width", sliders.width), element("label", {}, "clusters", sliders.clusters), element("label", {}, "copies", sliders.copied), text),
+    ];
+  };
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

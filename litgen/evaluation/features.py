@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from litgen.classifier import Classifier
+from litgen.classifier import SIDE, Classifier
 from litgen.evaluation import manifolds
 from litgen.evaluation.frechet import frechet_distance
 from litgen.evaluation.inception_score import inception_score
@@ -65,11 +65,14 @@ def describe(
     """Return features and logits of images with grey values in [0, 1].
 
     Raises:
-        ValueError: values outside [0, 1] or not finite; no images; a classifier in training mode,
-            whose features depend on the images beside.
+        ValueError: another shape; values outside [0, 1] or not finite; no images; a classifier in
+            training mode, whose features depend on the images beside.
     """
-    if not len(images) or not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError("images with grey values in [0, 1] are needed")
+    if images.shape[1:] != (1, SIDE, SIDE) or not len(images):
+        raise ValueError(f"images of shape (1, {SIDE}, {SIDE}), got {tuple(images.shape)}")
+    low, high = images.aminmax()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"grey values must be in [0, 1], got {low:.3g} to {high:.3g}")
     if classifier.training:
         raise ValueError("the classifier is in training mode: call eval()")
     features = torch.cat([classifier.features(part) for part in images.split(batch_size)])
@@ -83,7 +86,8 @@ def judge(data: Described, samples: Described, k: int = 5) -> Judgement:
         ValueError: sets of different sizes, since the Fréchet distance would not compare.
     """
     if data.features.shape != samples.features.shape:
-        raise ValueError(f"{len(data.features)} data, {len(samples.features)} samples: not equal")
+        shapes = [tuple(part.features.shape) for part in (data, samples)]
+        raise ValueError(f"as many data as samples are needed, got {shapes[0]} and {shapes[1]}")
     shares = manifolds.compare(data.features, samples.features, k)
     return Judgement(
         frechet=frechet_distance(data.features, samples.features).item(),

@@ -1,4 +1,4 @@
-"""Inception score: are the classes of single samples sure, and those of all samples various?
+"""Inception score: how sure the classes of single samples are, and how various those of all.
 
 Chapter: book/evaluation/metrics.md.  Proof: tests/evaluation/test_inception_score.py.
 Reference: Salimans et al., "Improved Techniques for Training GANs" (2016), section 4. The name
@@ -18,8 +18,9 @@ __all__ = ["inception_score"]
 def inception_score(logits: Float[Tensor, "samples classes"]) -> Float[Tensor, ""]:
     """Return exp of the mean of KL(p(y|x) || p(y)). Implements eq:inception-score.
 
-    Between 1 (all samples alike, or no class sure) and the number of classes. p(y) is the mean of
-    the samples' own p(y|x), so few samples make it too small.
+    Between 1 (all samples alike, or no class sure) and the number of classes; its log is the
+    difference of eq:score-entropies. p(y) is the mean of the samples' own p(y|x), so few samples
+    make it too small.
 
     Args:
         logits: a classifier's, before the softmax.

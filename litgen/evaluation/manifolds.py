@@ -1,4 +1,4 @@
-"""Precision, recall, density, coverage: do samples lie where data are, and are all data reached?
+"""Precision, recall, density, coverage: whether samples lie where data are, and reach them all.
 
 Chapter: book/evaluation/metrics.md.  Proof: tests/evaluation/test_manifolds.py.
 References: Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from litgen.shapes import Float
 
-__all__ = ["Manifolds", "compare", "radii"]
+__all__ = ["Manifolds", "compare", "expected_coverage", "radii"]
 
 
 class Manifolds(NamedTuple):
@@ -36,15 +36,40 @@ class Manifolds(NamedTuple):
 
 
 def radii(x: Float[Tensor, "count dims"], k: int, block: int = 1_024) -> Float[Tensor, " count"]:
-    """Return each point's distance to its k-th neighbour in its own set, itself not counted.
+    """Return each point's distance to its k-th neighbour in its own set, in double precision.
+
+    Implements eq:manifold-radius: the point itself is not counted.
 
     Raises:
         ValueError: fewer than k other points.
     """
     if not 1 <= k < len(x):
         raise ValueError(f"k is {k}, each point has {len(x) - 1} others")
+    x = x.double()  # the distances are made by matrix products, which round
     parts = [torch.cdist(rows, x).kthvalue(k + 1, dim=1).values for rows in x.split(block)]
     return torch.cat(parts)
+
+
+def expected_coverage(data: int, samples: int, k: int = 5) -> float:
+    """Return the mean coverage of samples of the data's own distribution, whichever it is.
+
+    Implements eq:manifold-expected: a datum is not covered when its k nearest among all other
+    points are data. The mean density is 1 then.
+
+    Args:
+        data: how many data.
+        samples: how many samples.
+        k: neighbours that a ball reaches to.
+
+    Raises:
+        ValueError: fewer than k other data, or no samples.
+    """
+    if not 1 <= k < data or samples < 1:
+        raise ValueError(f"k is {k}, there are {data} data and {samples} samples")
+    missed = 1.0
+    for j in range(1, k + 1):
+        missed *= (data - j) / (data + samples - j)
+    return 1 - missed
 
 
 def compare(
@@ -71,6 +96,7 @@ def compare(
         raise ValueError(f"two sets of points, got {tuple(data.shape)}, {tuple(samples.shape)}")
     if not (data.isfinite().all() and samples.isfinite().all()):
         raise ValueError("a feature is not finite")
+    data, samples = data.double(), samples.double()
     around_data, around_samples = radii(data, k, block), radii(samples, k, block)
     balls = torch.zeros(len(samples), dtype=torch.long, device=data.device)
     reached, covered = [], []

@@ -98,6 +98,22 @@ def test_sets_against_the_matrix_root(m: int, n: int, dims: int, normal: Normal)
     assert frechet_distance(x.float(), y.float()).dtype == torch.float32
 
 
+def test_sets_are_torchmetrics_and_torch_fidelitys(normal: Normal) -> None:
+    """On the same features; their roots are of another kind, and need more points than dims."""
+    ours = pytest.importorskip("torchmetrics.image.fid")
+    fidelity = pytest.importorskip("torch_fidelity.metric_fid")
+    x, y = normal(300, 12), 0.3 + 1.2 * normal(200, 12)
+    found = frechet_distance(x, y).item()
+    moments = [part for points in (x, y) for part in (points.mean(dim=0), points.T.cov())]
+    assert found == pytest.approx(ours._compute_fid(*moments).item(), rel=1e-6)
+    theirs = [
+        {"mu": points.mean(dim=0).numpy(), "sigma": points.T.cov().numpy()} for points in (x, y)
+    ]
+    value = fidelity.fid_statistics_to_metric(*theirs, verbose=False)
+    assert found == pytest.approx(next(iter(value.values())), rel=1e-6)
+    assert found > 0.5
+
+
 def test_both_forms_of_a_set_agree(normal: Normal) -> None:
     """Points told with more coordinates, all zero or turned: no covariance is formed then."""
     x, y = normal(12, 4), 0.5 + 1.5 * normal(15, 4)

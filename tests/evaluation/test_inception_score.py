@@ -40,6 +40,30 @@ def test_score_is_torch_fidelitys(normal: Draw) -> None:
     )
 
 
+def test_score_is_torchmetrics(normal: Draw) -> None:
+    """Their metric, with a network that returns what it is given."""
+    image = pytest.importorskip("torchmetrics.image.inception")
+    logits = 2 * normal(60, 5).float()
+    with pytest.warns(UserWarning, match="save all extracted features"):
+        metric = image.InceptionScore(feature=torch.nn.Identity(), splits=1)
+    metric.update(logits)
+    with pytest.warns(UserWarning, match="degrees of freedom"):  # of the spread over one split
+        theirs = metric.compute()[0].item()
+    assert inception_score(logits).item() == pytest.approx(theirs, rel=1e-5)
+
+
+def test_score_is_two_entropies(normal: Draw) -> None:
+    """eq:score-entropies: the log is H(y) - H(y|x), by torch.distributions; never below 1."""
+    for scale in (0.1, 1.0, 10.0):
+        logits = scale * normal(40, 6)
+        given = torch.distributions.Categorical(logits=logits)
+        everything = torch.distributions.Categorical(probs=given.probs.mean(dim=0))
+        expected = everything.entropy() - given.entropy().mean()
+        score = inception_score(logits)
+        assert score.log().item() == pytest.approx(expected.item(), rel=1e-6)
+        assert 1 < score < 6
+
+
 @pytest.mark.parametrize(
     "logits", [torch.zeros(0, 3), torch.zeros(3), torch.tensor([[0.0, math.nan]])]
 )

@@ -1,5 +1,6 @@
 """Proof for litgen/evaluation/manifolds.py: points on a line, loops, prdc and torch-fidelity."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgen.evaluation.manifolds import Manifolds, compare, radii
+from litgen.evaluation.manifolds import Manifolds, compare, expected_coverage, radii
 
 Draw = Callable[..., Tensor]
 
@@ -44,7 +45,7 @@ def test_shares_are_the_definitions(k: int, block: int, normal: Draw) -> None:
 
 
 def test_points_on_a_line() -> None:
-    """Data 0, 1, 3 and k = 1 have radii 1, 1, 2; samples at 0.5, 0.6 and 9."""
+    """eq:manifold-radius: data 0, 1, 3 and k = 1 have radii 1, 1, 2; samples at 0.5, 0.6 and 9."""
     data, samples = torch.tensor([[0.0], [1], [3]]), torch.tensor([[0.5], [0.6], [9]])
     assert radii(data, 1).tolist() == [1, 1, 2]
     found = compare(data, samples, 1)
@@ -67,6 +68,44 @@ def test_shares_are_other_libraries(normal: Draw) -> None:
     assert found.recall == pytest.approx(theirs["recall"])
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [(30, 30, 5), (20, 40, 3), (40, 15, 1)])
+def test_equal_distributions_have_known_density_and_coverage(
+    m: int, n: int, k: int, normal: Draw
+) -> None:
+    """eq:manifold-expected: whatever the distribution, over many sets of one and of another."""
+    for bend in (lambda x: x, torch.exp):
+        found = torch.tensor(
+            [tuple(compare(bend(normal(m, 3)), bend(normal(n, 3)), k))[2:] for _ in range(400)]
+        )
+        error = found.std(dim=0) / math.sqrt(len(found))
+        expected = torch.tensor([1.0, expected_coverage(m, n, k)])
+        assert ((found.mean(dim=0) - expected).abs() < 3.5 * error).all()
+        assert error.max() < 0.02
+
+
+def test_expected_coverage_by_counting() -> None:
+    """eq:manifold-expected: the nearest k of all orders of the other points are data."""
+    for m, n, k in ((4, 3, 2), (3, 2, 1)):
+        orders = list(itertools.permutations([True] * (m - 1) + [False] * n))
+        missed = sum(all(order[:k]) for order in orders) / len(orders)
+        assert expected_coverage(m, n, k) == pytest.approx(1 - missed)
+
+
+def test_copies_of_the_data(normal: Draw) -> None:
+    """Each ball then holds its own centre as well: density is (k + 1) / k, the rest 1."""
+    data = normal(50, 4)
+    assert compare(data, data.clone(), 4) == pytest.approx((1, 1, 5 / 4, 1))
+
+
+def test_single_precision_is_enough(normal: Draw) -> None:
+    """Far from the origin too, where a matrix product in single precision loses all digits."""
+    data, samples = 0.1 * normal(300, 5) + 30, 0.12 * normal(300, 5) + 30
+    single = data.float(), samples.float()
+    assert torch.equal(radii(single[0], 3), radii(single[0].double(), 3))
+    assert compare(*single) == compare(*(points.double() for points in single))
+    assert compare(*single) == pytest.approx(compare(data, samples), abs=0.01)
+
+
 def test_dropped_and_strange_samples_show_in_different_shares(normal: Draw) -> None:
     """Half of the data's places: recall and coverage fall; places beside them: precision falls."""
     centres = torch.tensor([[-5.0, 0], [5, 0]], dtype=torch.float64)
@@ -83,6 +122,11 @@ def test_bad_input(unchecked: None) -> None:
     x = torch.zeros(6, 2)
     with pytest.raises(ValueError, match="k is 6"):
         compare(x, x, 6)
+    with pytest.raises(ValueError, match="k is 0"):
+        radii(x, 0)
+    for bad in ((5, 3, 5), (3, 0, 1), (5, 5, 0)):
+        with pytest.raises(ValueError, match="k is"):
+            expected_coverage(*bad)
     with pytest.raises(ValueError, match="two sets"):
         compare(x, torch.zeros(6, 3))
     with pytest.raises(ValueError, match="finite"):
