@@ -59,7 +59,7 @@ def distances(
 def solve(
     p: Float[Tensor, " source"],
     q: Float[Tensor, " target"],
-    cost: Float[Tensor, "source target"],
+    cost: Float[Tensor, "rows columns"],
 ) -> Transport:
     """Return the cheapest plan and the prices that prove it. Implements eq:transport-primal.
 
@@ -189,8 +189,8 @@ def extension(
 def line_distance(
     x: Float[Tensor, " source"],
     y: Float[Tensor, " target"],
-    p: Float[Tensor, " source"] | None = None,
-    q: Float[Tensor, " target"] | None = None,
+    p: Float[Tensor, " masses"] | None = None,
+    q: Float[Tensor, " others"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return W_1 of numbers: the area between two staircases. Implements eq:transport-line.
 
@@ -201,7 +201,7 @@ def line_distance(
         q: masses at y.
 
     Raises:
-        ValueError: an empty set, or as many masses as places are not given.
+        ValueError: an empty set, or another number of masses than of places.
     """
     steps = []
     for places, mass, sign in ((x, p, 1.0), (y, q, -1.0)):
@@ -214,9 +214,7 @@ def line_distance(
     return (above.abs() * places.diff()).sum()
 
 
-def gaussian_line_distance(
-    mean: float, std: float, other_mean: float, other_std: float
-) -> float:
+def gaussian_line_distance(mean: float, std: float, other_mean: float, other_std: float) -> float:
     """Return W_1 of two Gaussians on a line: the mean of |m + s noise|.
 
     Implements eq:transport-gauss; for equal standard deviations it is the shift.

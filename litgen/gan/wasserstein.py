@@ -68,7 +68,7 @@ def clipped_slope(sizes: Sequence[int], limit: float) -> float:
         sizes: widths from input to output.
         limit: of every weight.
     """
-    return math.prod(limit * math.sqrt(n * m) for n, m in itertools.pairwise(sizes))
+    return math.prod([limit * math.sqrt(n * m) for n, m in itertools.pairwise(sizes)])
 
 
 @torch.no_grad()
@@ -78,7 +78,8 @@ def slope_bound(critic: nn.Module) -> float:
     Implements eq:wgan-slope: no slope is steeper, if the activations' are at most one.
     """
     layers = [m.weight for m in critic.modules() if isinstance(m, nn.Linear)]
-    return math.prod(torch.linalg.matrix_norm(weight, 2).item() for weight in layers)
+    norms: list[float] = [torch.linalg.matrix_norm(weight, 2).item() for weight in layers]
+    return math.prod(norms)
 
 
 class PairSort(nn.Module):

@@ -63,15 +63,15 @@ class Config:
     """
 
     hidden: tuple[int, ...] = (64, 64)
-    critic_hidden: tuple[int, ...] = (64, 64)
+    critic_hidden: tuple[int, ...] = (32, 32)
     latent: int = 2
     turns: int = 400
     critic_moves: int = 5
     batch_size: int = 128
     limit: float = 0.1
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     clipped_rate: float = 5e-4
-    critic_rate: float = 2e-3
+    critic_rate: float = 5e-3
     measured: int = 1_000
     looks: int = 25
 
@@ -147,7 +147,9 @@ def fit(config: Config, kind: Kind, seed: int, device: torch.device) -> Iterator
         rules = Rules(wasserstein.critic_loss, wasserstein.generator_loss)
     rules = Rules(rules.critic_loss, rules.generator_loss, critic_moves=config.critic_moves)
     watch = LastGood(both)
-    for step in play(adversaries(generator, critic, optimizers, codes, rules), batches(), config.turns):
+    for step in play(
+        adversaries(generator, critic, optimizers, codes, rules), batches(), config.turns
+    ):
         if step.player == "critic":
             if kind == "clipped":
                 wasserstein.clip_weights(critic, config.limit)
@@ -221,7 +223,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
 def scores(config: Config, kind: Kind, generator: nn.Module) -> dict[str, float]:
     """Return the exact distance, and how many of the eight Gaussians samples reach."""
     points = draw(generator, config.latent, 2_000, torch.Generator().manual_seed(2))
-    found = toys.coverage(points, toys.eight_gaussians(), reach=10)
+    found = toys.coverage(points, toys.eight_gaussians(), reach=10.0)
     return {
         f"{kind}_w1": distance(config, generator),
         f"{kind}_modes": float(found.covered),
