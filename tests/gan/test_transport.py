@@ -82,6 +82,14 @@ def test_equal_masses_need_no_splitting() -> None:
     torch.testing.assert_close(6 * plan.sort(dim=1).values[:, -1], torch.ones(6).double())
 
 
+def test_sets_of_different_sizes() -> None:
+    """eq:transport-primal: every point weighs one over the size of its own set."""
+    _, _, x, y = case(8, 4, 6)
+    twelve = transport.wasserstein(x.repeat_interleave(3, dim=0), y.repeat_interleave(2, dim=0))
+    assert transport.wasserstein(x, y) == pytest.approx(twelve, rel=1e-9)
+    assert transport.wasserstein(x, y) == pytest.approx(transport.wasserstein(y, x), rel=1e-9)
+
+
 def test_a_set_of_hundreds_agrees_with_scipys_assignment() -> None:
     """eq:transport-primal: 150 points a side, and single precision in."""
     g = torch.Generator().manual_seed(7)

@@ -30,8 +30,8 @@ def test_the_clipped_critic_stays_clipped() -> None:
     assert max(p.abs().max().item() for p in start.parameters()) <= TINY.limit + 1e-6
 
 
-def test_five_moves_of_the_critic_to_one() -> None:
-    """RMSprop's first steps have a known size: the players' rates are their own."""
+def test_the_players_rates_are_their_own() -> None:
+    """RMSprop's first step has a known size, ten times the rate."""
     config = dataclasses.replace(TINY, turns=1, critic_moves=1)
     for kind in clipped.KINDS[1:]:
         torch.manual_seed(3)
@@ -43,22 +43,24 @@ def test_five_moves_of_the_critic_to_one() -> None:
                 (p - before[name]).abs().max() for name, p in getattr(now, part).named_parameters()
             ]
             assert max(moved).item() == pytest.approx(10 * rate, rel=1e-2)
-    counts = {5: 0, 2: 0}
-    for moves in counts:
-        drawn: list[int] = []
-        config = dataclasses.replace(TINY, turns=3, critic_moves=moves)
-        original = toys.Modes.sample
 
-        def counted(self: toys.Modes, count: int, chance: torch.Generator) -> torch.Tensor:
-            drawn.append(count)
-            return original(self, count, chance)
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(toys.Modes, "sample", counted)
-            assert len(list(clipped.fit(config, "clipped", 0, CPU))) == 3
-        counts[moves] = len(drawn)
-        assert set(drawn) == {TINY.batch_size}
-    assert counts == {5: 18, 2: 9}
+@pytest.mark.parametrize(("moves", "batches"), [(5, 18), (2, 9)])
+def test_the_critic_moves_so_often_a_turn(
+    moves: int, batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three turns draw a batch for each move of the critic and one for the generator's."""
+    drawn: list[int] = []
+    original = toys.Modes.sample
+
+    def counted(self: toys.Modes, count: int, chance: torch.Generator) -> torch.Tensor:
+        drawn.append(count)
+        return original(self, count, chance)
+
+    monkeypatch.setattr(toys.Modes, "sample", counted)
+    config = dataclasses.replace(TINY, turns=3, critic_moves=moves)
+    assert len(list(clipped.fit(config, "clipped", 0, CPU))) == 3
+    assert drawn == [TINY.batch_size] * batches
 
 
 def test_the_exact_distance_is_scipys() -> None:

@@ -65,15 +65,15 @@ class Config:
     hidden: tuple[int, ...] = (64, 64)
     critic_hidden: tuple[int, ...] = (32, 32)
     latent: int = 2
-    turns: int = 400
+    turns: int = 320
     critic_moves: int = 5
     batch_size: int = 128
     limit: float = 0.1
     learning_rate: float = 1e-3
     clipped_rate: float = 5e-4
     critic_rate: float = 5e-3
-    measured: int = 500
-    looks: int = 20
+    measured: int = 400
+    looks: int = 16
 
 
 CPU = Config()
