@@ -72,7 +72,7 @@ class Config:
     learning_rate: float = 1e-3
     clipped_rate: float = 5e-4
     critic_rate: float = 5e-3
-    measured: int = 400
+    measured: int = 500
     looks: int = 16
 
 
