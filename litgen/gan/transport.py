@@ -146,6 +146,9 @@ def _push(path: _Path, plan: np.ndarray, left: np.ndarray, wanted: np.ndarray) -
 def wasserstein(x: Float[Tensor, "source dims"], y: Float[Tensor, "target dims"]) -> float:
     """Return W_1 between two sets of points of equal mass, in the unit of the points.
 
+    Of a set and its shifted copy it is the shift (eq:transport-shift), for two parallel lines as
+    for any other shape (eq:wgan-lines).
+
     Raises:
         ValueError: an empty set.
     """

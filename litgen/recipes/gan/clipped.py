@@ -86,7 +86,7 @@ GPU = Config(
     learning_rate=2e-4,
     clipped_rate=1e-4,
     critic_rate=5e-4,
-    measured=4_000,
+    measured=2_000,
     looks=50,
 )
 
