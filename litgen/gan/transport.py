@@ -52,7 +52,7 @@ class Transport(NamedTuple):
 def distances(
     x: Float[Tensor, "source dims"], y: Float[Tensor, "target dims"]
 ) -> Float[Tensor, "source target"]:
-    """Return |x_i - y_j| in double precision, without the rounding of squares multiplied out."""
+    """Return Euclidean distances in double precision, as differences (squares would cancel)."""
     return torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist")
 
 
@@ -181,7 +181,7 @@ def c_transform(
 def extension(
     x: Float[Tensor, "count dims"], y: Float[Tensor, "target dims"], g: Float[Tensor, " target"]
 ) -> Float[Tensor, " count"]:
-    """Return min_j |x - y_j| - g_j: the exact critic, of slope one, defined everywhere.
+    """Return the least distance from a y_j minus g_j: the exact critic, of slope one, everywhere.
 
     Implements eq:transport-extension. With the prices of `solve` its mean over the sources minus
     its mean over the targets is the distance (eq:transport-lipschitz).
@@ -218,7 +218,7 @@ def line_distance(
 
 
 def gaussian_line_distance(mean: float, std: float, other_mean: float, other_std: float) -> float:
-    """Return W_1 of two Gaussians on a line: the mean of |m + s noise|.
+    """Return W_1 of two Gaussians on a line: the mean size of shift + spread * noise.
 
     Implements eq:transport-gauss; for equal standard deviations it is the shift.
     """

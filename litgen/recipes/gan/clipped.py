@@ -65,7 +65,7 @@ class Config:
     hidden: tuple[int, ...] = (64, 64)
     critic_hidden: tuple[int, ...] = (32, 32)
     latent: int = 2
-    turns: int = 320
+    turns: int = 240
     critic_moves: int = 5
     batch_size: int = 128
     limit: float = 0.1
