@@ -96,7 +96,7 @@ def test_the_generators_gradient_is_the_distances() -> None:
     assert expected.abs().min() > 1e-3
 
 
-def test_clipping_cuts_every_parameter_in_place() -> None:
+def test_clipping_cuts_every_parameter() -> None:
     """eq:wgan-clip: weights and biases, both signs; what lies inside stays as it is."""
     torch.manual_seed(0)
     net = MLP([2, 6, 1]).double()
@@ -186,7 +186,7 @@ def test_a_sorting_critic_has_slope_one(sizes: list[int]) -> None:
     assert isinstance(net[-1], nn.Linear)
 
 
-def test_a_trained_sorting_critic_reaches_the_distance() -> None:
+def test_sorting_reaches_the_distance() -> None:
     """eq:wgan-critic: within 5 % of the exact distance of two Gaussians on a line, from below."""
     torch.manual_seed(6)
     g = torch.Generator().manual_seed(6)

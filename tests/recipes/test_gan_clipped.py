@@ -46,11 +46,22 @@ def test_the_players_rates_are_their_own() -> None:
 
 
 @pytest.mark.parametrize(("moves", "batches"), [(5, 18), (2, 9)])
-def test_the_critic_moves_so_often_a_turn(
+def test_the_critic_is_clipped_after_each_move(
     moves: int, batches: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three turns draw a batch for each move of the critic and one for the generator's."""
+    """Three turns draw a batch for each move, and clip after each of the critic's.
+
+    Clipping once a turn (eq:wgan-clip) would leave most moves of the critic unbounded.
+    """
     drawn: list[int] = []
+    cuts: list[float] = []
+    cut = wasserstein.clip_weights
+
+    def counted_cut(critic: torch.nn.Module, limit: float) -> None:
+        cuts.append(limit)
+        cut(critic, limit)
+
+    monkeypatch.setattr(wasserstein, "clip_weights", counted_cut)
     original = toys.Modes.sample
 
     def counted(self: toys.Modes, count: int, chance: torch.Generator) -> torch.Tensor:
@@ -61,6 +72,7 @@ def test_the_critic_moves_so_often_a_turn(
     config = dataclasses.replace(TINY, turns=3, critic_moves=moves)
     assert len(list(clipped.fit(config, "clipped", 0, CPU))) == 3
     assert drawn == [TINY.batch_size] * batches
+    assert cuts == [TINY.limit] * (3 * moves + 1)
 
 
 def test_the_exact_distance_is_scipys() -> None:
