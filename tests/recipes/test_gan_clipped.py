@@ -46,9 +46,7 @@ def test_the_players_rates_are_their_own() -> None:
 
 
 @pytest.mark.parametrize(("moves", "batches"), [(5, 18), (2, 9)])
-def test_the_critic_is_clipped_after_each_move(
-    moves: int, batches: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_move_is_clipped(moves: int, batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three turns draw a batch for each move, and clip after each of the critic's.
 
     Clipping once a turn (eq:wgan-clip) would leave most moves of the critic unbounded.
