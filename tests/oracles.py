@@ -301,3 +301,23 @@ def transposed_ones(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor
             if 0 <= r < rows and 0 <= c < columns:
                 y[r, c] += x[i, j]
     return y
+def transport_program(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return value and plan of the cheapest transport, by scipy's linear programming."""
+    n, m = cost.shape
+    rows = [[1.0 if k // m == i else 0.0 for k in range(n * m)] for i in range(n)]
+    columns = [[1.0 if k % m == j else 0.0 for k in range(n * m)] for j in range(m)]
+    bounds = np.concatenate([p, q])
+    found = scipy.optimize.linprog(cost.ravel(), A_eq=np.array(rows + columns), b_eq=bounds)
+    return float(found.fun), found.x.reshape(n, m)
+
+
+def price_program(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> float:
+    """Return the most that prices f_i + g_j <= cost_ij earn, by scipy's linear programming."""
+    n, m = cost.shape
+    rows, limits = [], []
+    for i, j in itertools.product(range(n), range(m)):
+        rows.append([float(k in (i, n + j)) for k in range(n + m)])
+        limits.append(cost[i, j])
+    earn = -np.concatenate([p, q])
+    found = scipy.optimize.linprog(earn, A_ub=np.array(rows), b_ub=limits, bounds=(None, None))
+    return -float(found.fun)

@@ -1044,6 +1044,135 @@
     ];
   };
 
+  // Two small sets of points; the cheapest pairing by paths of falling prices (the Hungarian method).
+  makers["transport-plan"] = function (payload) {
+    const { extent } = payload;
+    const count = payload.x.length;
+    const size = 640;
+    const canvas = element("canvas", { width: size, height: size, tabindex: 0, role: "img", "aria-label": "Round and square points joined by their cheapest pairing; drag a point, or move the chosen one with the arrow keys" });
+    const [next, again] = ["Next point", "Start again"].map((name) => element("button", { type: "button" }, name));
+    const text = element("output", { "aria-live": "polite" });
+    let points;
+    let chosen = 0;
+
+    // For each round point the square it goes to, and the mean length of the ways.
+    function solve(x, y) {
+      const n = x.length;
+      const cost = (i, j) => Math.hypot(x[i][0] - y[j][0], x[i][1] - y[j][1]);
+      const f = Array(n + 1).fill(0);
+      const g = Array(n + 1).fill(0);
+      const owner = Array(n + 1).fill(0); // of each target; 0 is nobody, and the start of a path
+      for (let source = 1; source <= n; source++) {
+        const before = Array(n + 1).fill(0);
+        const room = Array(n + 1).fill(Infinity);
+        const seen = Array(n + 1).fill(false);
+        let at = 0;
+        owner[0] = source;
+        do {
+          seen[at] = true;
+          const i = owner[at];
+          let least = Infinity;
+          let to = 0;
+          for (let j = 1; j <= n; j++) {
+            if (seen[j]) continue;
+            const slack = cost(i - 1, j - 1) - f[i] - g[j];
+            if (slack < room[j]) [room[j], before[j]] = [slack, at];
+            if (room[j] < least) [least, to] = [room[j], j];
+          }
+          for (let j = 0; j <= n; j++) {
+            if (seen[j]) [f[owner[j]], g[j]] = [f[owner[j]] + least, g[j] - least];
+            else room[j] -= least;
+          }
+          at = to;
+        } while (owner[at]);
+        for (; at; at = before[at]) owner[at] = owner[before[at]];
+      }
+      const order = Array(n);
+      for (let j = 1; j <= n; j++) order[owner[j] - 1] = j - 1;
+      return { order, cost: order.reduce((sum, j, i) => sum + cost(i, j), 0) / n };
+    }
+
+    function draw() {
+      const g = canvas.getContext("2d");
+      const at = ([a, b]) => [((a / extent + 1) * size) / 2, ((1 - b / extent) * size) / 2];
+      const [x, y] = [points.slice(0, count), points.slice(count)];
+      const best = solve(x, y);
+      g.clearRect(0, 0, size, size);
+      g.strokeStyle = ink();
+      g.lineWidth = 2;
+      g.strokeRect(1, 1, size - 2, size - 2);
+      g.strokeStyle = COLOURS[3];
+      g.lineWidth = 6;
+      best.order.forEach((j, i) => {
+        g.beginPath();
+        g.moveTo(...at(x[i]));
+        g.lineTo(...at(y[j]));
+        g.stroke();
+      });
+      points.forEach((point, k) => {
+        const [u, v] = at(point);
+        g.fillStyle = COLOURS[k < count ? 0 : 1];
+        g.beginPath();
+        if (k < count) g.arc(u, v, 13, 0, 7);
+        else g.rect(u - 12, v - 12, 24, 24);
+        g.fill();
+      });
+      g.strokeStyle = ink();
+      g.lineWidth = 4;
+      g.beginPath();
+      g.arc(...at(points[chosen]), 22, 0, 7);
+      g.stroke();
+      const [a, b] = points[chosen];
+      text.textContent = `W₁ = ${best.cost.toFixed(3)}; ${chosen < count ? "round" : "square"} point ${(chosen % count) + 1} at (${a.toFixed(2)}, ${b.toFixed(2)})`;
+      return best;
+    }
+
+    function move(k, a, b) {
+      const inside = (v) => Math.max(-0.96 * extent, Math.min(0.96 * extent, v));
+      chosen = k;
+      points[k] = [inside(a), inside(b)];
+      return draw();
+    }
+
+    function restart() {
+      points = [...payload.x, ...payload.y].map((point) => [...point]);
+      chosen = 0;
+      draw();
+    }
+
+    function place(event) {
+      const box = canvas.getBoundingClientRect();
+      return [((event.clientX - box.left) / box.width) * 2 * extent - extent, extent - ((event.clientY - box.top) / box.height) * 2 * extent];
+    }
+
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      const [a, b] = place(event);
+      const away = (k) => Math.hypot(points[k][0] - a, points[k][1] - b);
+      chosen = points.reduce((best, _, k) => (away(k) < away(best) ? k : best), 0);
+      draw();
+    });
+    canvas.addEventListener("pointermove", (event) => event.buttons && move(chosen, ...place(event)));
+    canvas.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      move(chosen, points[chosen][0] + 0.05 * by[0], points[chosen][1] + 0.05 * by[1]);
+    });
+    next.addEventListener("click", () => {
+      chosen = (chosen + 1) % points.length;
+      draw();
+    });
+    again.addEventListener("click", restart);
+    onThemeChange(draw);
+    restart();
+    litgen.widgets["transport-plan"] = { solve, move, state: () => ({ points, chosen }) };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, next, again, text),
+    ];
+  };
+
   // Paths from noise to a mixture of Gaussians, by its exact denoiser, for chosen steps and eta.
   makers["ddim-paths"] = function (payload) {
     const { alphaBar, means, weights, scale, extent, count } = payload;
