@@ -301,6 +301,8 @@ def transposed_ones(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor
             if 0 <= r < rows and 0 <= c < columns:
                 y[r, c] += x[i, j]
     return y
+
+
 def transport_program(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> tuple[float, np.ndarray]:
     """Return value and plan of the cheapest transport, by scipy's linear programming."""
     n, m = cost.shape
