@@ -15,7 +15,7 @@ from torch.nn.functional import leaky_relu
 
 from litgen.shapes import Float
 
-__all__ = ["PiecewiseLeakyReLU"]
+__all__ = ["PiecewiseLeakyReLU", "piecewise_leaky_relu"]
 
 
 class _Piecewise(torch.autograd.Function):
@@ -38,6 +38,12 @@ class _Piecewise(torch.autograd.Function):
         return passed, None
 
 
+def piecewise_leaky_relu(x: Float[Tensor, "*batch"], slope: float) -> Float[Tensor, "*batch"]:
+    """Return x where it is positive, slope * x elsewhere; see `PiecewiseLeakyReLU`."""
+    y: Tensor = _Piecewise.apply(x, slope)
+    return y
+
+
 class PiecewiseLeakyReLU(nn.Module):
     """x where it is positive, ``slope`` x elsewhere; derivatives as `torch.nn.LeakyReLU` has them.
 
@@ -51,5 +57,4 @@ class PiecewiseLeakyReLU(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Return the activation."""
-        y: Tensor = _Piecewise.apply(x, self.slope)
-        return y
+        return piecewise_leaky_relu(x, self.slope)

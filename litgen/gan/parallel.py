@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
 
+from litgen.gan.activations import piecewise_leaky_relu
 from litgen.shapes import Float
 
 __all__ = ["StackedMLP", "interleave", "separate"]
@@ -74,7 +74,9 @@ class StackedMLP(nn.Module):
             angle = torch.bmm(h, self.waves)
             h = torch.cat([h, angle.sin(), angle.cos()], dim=2)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            h = torch.baddbmm(bias, h if not i else leaky_relu(h, self.negative_slope), weight)
+            h = torch.baddbmm(
+                bias, h if not i else piecewise_leaky_relu(h, self.negative_slope), weight
+            )
         return h.transpose(0, 1).flatten(0, 1)
 
 

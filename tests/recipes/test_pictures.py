@@ -54,3 +54,17 @@ def test_a_curve_is_made_of_means() -> None:
     assert len(pictures.curve(line * 30)) == 100
     with pytest.raises((ValueError, RuntimeError)):
         pictures.curve([])
+
+
+def test_one_thread_while_it_lasts() -> None:
+    """Set back after it, also when the work breaks off; a GPU's host is left alone."""
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="off"), pictures.one_thread(torch.device("cpu")):
+            assert torch.get_num_threads() == 1
+            raise ValueError("off")
+        assert torch.get_num_threads() == 2
+        with pictures.one_thread(torch.device("cuda")):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)

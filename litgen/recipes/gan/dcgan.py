@@ -75,7 +75,7 @@ class Config:
     critic_widths: tuple[int, ...] = (32, 48)
     norm: Norm = "batch"
     latent: int = 20
-    turns: int = 800
+    turns: int = 600
     batch_size: int = 24
     learning_rate: float = 4e-3
     momentum: float = 0.5
@@ -107,6 +107,7 @@ class Players(nn.Module):
         shape = config.channels, config.side, config.norm
         self.generator = ConvGenerator(config.latent, config.widths, *shape)
         self.critic = ConvCritic(config.critic_widths, *shape)
+        self.to(memory_format=torch.channels_last)  # faster; the numbers are the same
 
 
 class Progress(NamedTuple):
@@ -161,7 +162,7 @@ def fit(
         players.critic,
         (optimizers[0], optimizers[1]),
         lambda count: torch.randn(count, config.latent, generator=codes, device=device),
-        rules or Rules(apart=True, mixed=config.mixed),
+        rules or Rules(apart=True, mixed=config.mixed, thrifty=True),
         load=lambda rows: (pictures.to_unit(images.index_select(0, rows)),),
     )
     rows = torch.arange(len(images), device=device)
@@ -198,13 +199,14 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     }
     curves: dict[str, list[Tensor]] = {"critic_loss_nats": [], "generator_loss_nats": []}
     shots: list[Tensor] = []
-    for now in fit(config, train_set.images.to(device), seed):
-        curves["critic_loss_nats"].append(now.critic_loss)
-        curves["generator_loss_nats"].append(now.generator_loss)
-        if now.turn + 1 in moments or now.warning:
-            settled(now.averaged, config)
-            shots.append(shot(now.averaged, codes.to(device)))
-            now.averaged.train()
+    with pictures.one_thread(device):
+        for now in fit(config, train_set.images.to(device), seed):
+            curves["critic_loss_nats"].append(now.critic_loss)
+            curves["generator_loss_nats"].append(now.generator_loss)
+            if now.turn + 1 in moments or now.warning:
+                settled(now.averaged, config)
+                shots.append(shot(now.averaged, codes.to(device)))
+                now.averaged.train()
     if now.warning:
         warnings.warn(now.warning, RuntimeWarning, stacklevel=2)
     players = now.players

@@ -14,7 +14,7 @@ from litgen.runs import Run
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
-CPU = dataclasses.replace(gp_digits.CPU, data="fashion_mnist")
+CPU = dataclasses.replace(gp_digits.CPU, data="fashion_mnist", turns=200)
 GPU = dataclasses.replace(gp_digits.GPU, data="fashion_mnist")
 
 

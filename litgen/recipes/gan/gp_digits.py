@@ -70,7 +70,7 @@ class Config:
     latent: int = 64
     widths: tuple[int, ...] = (32, 16)
     critic_norm: Norm = "none"
-    turns: int = 280
+    turns: int = 240
     critic_moves: int = 2
     batch_size: int = 32
     learning_rate: float = 3e-3

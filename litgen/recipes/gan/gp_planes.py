@@ -108,7 +108,7 @@ class Config:
     betas: tuple[float, float] = (0.0, 0.9)
     weight: float = 0.1
     average: float = 0.98
-    critic_turns: int = 400
+    critic_turns: int = 300
     clip: float = 0.1
     moments: int = 12
 
