@@ -72,7 +72,7 @@ def gradient_penalty(
     fake: Float[Tensor, "batch *event"],
     share: Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
-    """Return (|grad f| - 1)^2 between each datum and a sample. Implements eq:gp-penalty.
+    """Return ``(|grad f| - 1)^2`` between each datum and a sample. Implements eq:gp-penalty.
 
     Args:
         critic: maps points to one number each.
@@ -90,7 +90,7 @@ def one_sided_penalty(
     fake: Float[Tensor, "batch *event"],
     share: Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
-    """Return max(|grad f| - 1, 0)^2: only too steep a critic pays. Implements eq:gp-one-sided."""
+    """Return ``max(|grad f| - 1, 0)^2``: only slopes above 1 pay. Implements eq:gp-one-sided."""
     norms = gradient_norms(critic, between(real, fake, share))
     return (norms - 1).clamp(min=0).square()
 

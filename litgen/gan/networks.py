@@ -152,7 +152,10 @@ def settle(network: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
 
 
 def _norm(kind: Norm, channels: int) -> nn.Module:
-    """Return a normalisation; "layer" is over all channels and places of one image."""
+    """Return a normalisation; "layer" is over all channels and places of one image.
+
+    "batch" is over all places of all images: eq:dcgan-batch-norm and eq:dcgan-scale-free.
+    """
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
