@@ -16,7 +16,7 @@ CPU = dataclasses.replace(
     data="drawn_faces",
     channels=3,
     side=32,
-    turns=450,
+    turns=380,
     batch_size=20,
     learning_rate=6e-3,
 )
