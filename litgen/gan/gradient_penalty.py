@@ -145,7 +145,7 @@ def penalised_slope(
 ) -> Float[Tensor, "*places"]:
     """Return the slope of the best critic on the line. Implements eq:gp-slope.
 
-    sign(gap) (1 + |gap| / (2 weight density)): steeper than 1 wherever mass has to pass. Where
+    ``sign(gap) (1 + |gap| / (2 weight density))``: steeper than 1 wherever mass has to pass. Where
     the gap is 0 nothing says which way; 0 is returned.
 
     Args:

@@ -47,7 +47,7 @@ def deviation(
 def closeness(
     rows: Float[Tensor, "batch kernels dims"],
 ) -> Float[Tensor, "batch kernels"]:
-    """Return for each sample the sum of exp(-|distance|_1) to all others.
+    """Return for each sample the sum of ``exp(-|distance|_1)`` to all others.
 
     Implements eq:stable-closeness: between 0, alone, and batch - 1, all samples alike.
     """
