@@ -116,7 +116,7 @@ def _read(celeba: Any, root: Path, split: Split, download: bool) -> Any:
 def _small(photograph: Any, side: int) -> Tensor:
     """Cut out the middle of an aligned photograph and shrink it."""
     width, height = photograph.size
-    left, top = (width - CROP) / 2, (height - CROP) / 2
-    box = (left, top, left + CROP, top + CROP)
-    shrunk = photograph.convert("RGB").resize((side, side), 1, box)  # 1: Lanczos, anti-aliased
+    left, top = (width - CROP) // 2, (height - CROP) // 2
+    middle = photograph.convert("RGB").crop((left, top, left + CROP, top + CROP))
+    shrunk = middle.resize((side, side), 1)  # 1: Lanczos, anti-aliased
     return torch.from_numpy(np.asarray(shrunk).copy()).permute(2, 0, 1)

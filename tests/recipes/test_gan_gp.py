@@ -184,7 +184,8 @@ def test_a_game_of_images_that_diverges_is_stopped_and_noted() -> None:
 def test_configs_differ_in_size_alone() -> None:
     """One game, two sizes; a seed determines it."""
     for clothes, digits in ((gp_clothes.CPU, gp_digits.CPU), (gp_clothes.GPU, gp_digits.GPU)):
-        assert dataclasses.replace(clothes, data="mnist") == digits
+        assert dataclasses.replace(clothes, data="mnist", turns=digits.turns) == digits
+        assert clothes.turns <= digits.turns
         assert clothes.data == "fashion_mnist"
     grey = torch.randint(
         256, (40, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8

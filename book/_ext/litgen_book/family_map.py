@@ -68,6 +68,7 @@ BANDS = (
         "networks, codes and features",
         (
             Box("Networks in PyTorch", "layers, optimisers", "book/primer/"),
+            Box("Judging samples", "distances, two-sample tests", "book/evaluation/"),
             Box("Word vectors", "a bilinear model", "book/words/"),
             Box("Autoencoders", "codes without a prior", "book/autoencoders/"),
             Box("Dense prediction", "one answer a pixel", "book/segmentation/"),

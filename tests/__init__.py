@@ -1,0 +1,1 @@
+"""Proofs; a package, since an installed one is called so, too."""
