@@ -75,7 +75,7 @@ class Config:
     critic_widths: tuple[int, ...] = (32, 48)
     norm: Norm = "batch"
     latent: int = 20
-    turns: int = 500
+    turns: int = 550
     batch_size: int = 24
     learning_rate: float = 4e-3
     momentum: float = 0.5

@@ -11,5 +11,5 @@ from litgen.recipes.gan.dcgan import Config, data, evaluate, restore, sample, tr
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
-CPU = dataclasses.replace(dcgan.CPU, data="fashion_mnist", turns=400)
+CPU = dataclasses.replace(dcgan.CPU, data="fashion_mnist", turns=450)
 GPU = dataclasses.replace(dcgan.GPU, data="fashion_mnist")

@@ -16,7 +16,7 @@ CPU = dataclasses.replace(
     data="drawn_faces",
     channels=3,
     side=32,
-    turns=380,
+    turns=600,
     batch_size=20,
     learning_rate=6e-3,
 )
