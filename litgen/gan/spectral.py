@@ -4,7 +4,7 @@ Chapter: book/gan/stability.md.  Proof: tests/gan/test_spectral.py.
 Reference: Miyato, Kataoka, Koyama & Yoshida, "Spectral Normalization for Generative Adversarial
 Networks" (2018), algorithm 1.
 
-`torch.nn.utils.parametrizations.spectral_norm` is the same for one layer; it flattens a stack of
+`parametrizations.spectral_norm` is the same for one layer; it flattens a stack of
 matrices into a single one, which is why the lines here keep axes in front apart.
 """
 
