@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from litgen import digest, profiles
+from litgen import checkpoints, digest, profiles
 from litgen.data import sources
 
 __all__ = [
@@ -46,7 +46,10 @@ __all__ = [
     "train",
 ]
 
-STORAGE = ("litgen.data", "litgen.runs", "litgen.profiles", "litgen.plotting", "litgen.cli")
+STORAGE = (
+    *("litgen.data", "litgen.runs", "litgen.checkpoints"),
+    *("litgen.profiles", "litgen.plotting", "litgen.cli"),
+)
 LIMIT = 4 * 2**20
 PARTS = {"litgen": dict, "metrics": dict, "history": dict, "data": list}
 FIELDS = ("recipe", "profile", "config", "seed", "device", "seconds", "date", "sources", "digest")
@@ -173,8 +176,12 @@ def train(
     seed: int = 0,
     config: Any = None,
     folder: Path | None = None,
+    deadline: float | None = None,
 ) -> Run:
     """Train a recipe, save the run and return it; a second process waits and takes the result.
+
+    From time to time the state of the training is written to the cache. One that was interrupted
+    goes on from there, and ends with the run that it would have given.
 
     Args:
         recipe: its name.
@@ -182,22 +189,28 @@ def train(
         seed: of weights, batches and noise.
         config: another config of the recipe's type, for a tiny run; such a run is not saved.
         folder: where to save; the user's cache unless given.
+        deadline: `time.monotonic` seconds after which the training stops where it is.
 
     Raises:
         ValueError: an unknown recipe or profile.
         RuntimeError: no GPU for the gpu profile.
+        OutOfTime: the deadline has passed; the next call goes on.
     """
     module = _module(recipe)
     if config is not None:
-        return _train_now(recipe, module, profile, config, seed, torch.device("cpu"))
+        with checkpoints.opened(checkpoints.Memory()):
+            return _train_now(recipe, module, profile, config, seed, torch.device("cpu"))
     device = profiles.device_for(profile)
     path = (folder or _cache()) / _file_name(recipe, profile, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(path):
         run = _usable(path, recipe, profile, seed) if path.is_file() else None
         if run is None or not is_fresh(run):
-            run = _train_now(recipe, module, profile, _config(module, profile), seed, device)
+            memory = checkpoints.Memory(_checkpoint(recipe, profile, seed), deadline)
+            with checkpoints.opened(memory):
+                run = _train_now(recipe, module, profile, _config(module, profile), seed, device)
             save(run, path)
+            memory.forget()
     return run
 
 
@@ -338,7 +351,8 @@ def _train_now(
         "config": dataclasses.asdict(config),
         "seed": seed,
         "device": profiles.hardware(device),
-        "seconds": round(time.perf_counter() - start, 2),
+        "seconds": round(time.perf_counter() - start + checkpoints.current().seconds, 2),
+        "resumed": checkpoints.current().resumed,
         "peak_memory_bytes": _peak_memory(device),
         "versions": _versions(),
         "commit": _commit(),
@@ -395,6 +409,13 @@ def _cache() -> Path:
 def _file_name(recipe: str, profile: profiles.Profile, seed: int) -> str:
     suffix = f"-seed{seed}" if seed else ""
     return f"{recipe.replace('/', '-')}-{profile}{suffix}.safetensors"
+
+
+def _checkpoint(recipe: str, profile: profiles.Profile, seed: int) -> Path:
+    """Return where an unfinished training is kept: of this code, config, seed, data and torch."""
+    name = _file_name(recipe, profile, seed).removesuffix(".safetensors")
+    state = digest.combine(expected_digest(recipe, profile, seed), torch.__version__)
+    return sources.cache_folder() / "unfinished" / f"{name}-{state}.pt"
 
 
 def _usable(path: Path, recipe: str, profile: profiles.Profile, seed: int) -> Run | None:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from litgen.shapes import Float
-
 __all__ = [
+    "Minibatches",
     "Player",
     "Step",
     "cpu_abilities",
@@ -51,8 +50,13 @@ class Step:
     loss: Tensor
 
 
-def play(players: Iterable[Player], batches: Iterator[Tensor], turns: int) -> Iterator[Step]:
+def play(
+    players: Iterable[Player], batches: Iterator[Tensor], turns: int | Iterable[int]
+) -> Iterator[Step]:
     """Yield after every update, so that plotting, clipping, averaging and stopping stay outside.
+
+    ``turns`` is their number, or the turns themselves, as `litgen.checkpoints.Memory.turns` gives
+    them to a training that may be interrupted.
 
     Gradients are taken with respect to the moving player's parameters alone: the others' ``.grad``
     is never touched.
@@ -60,7 +64,7 @@ def play(players: Iterable[Player], batches: Iterator[Tensor], turns: int) -> It
     Raises:
         ValueError: a parameter that the loss does not reach, or a loss that is not one number.
     """
-    for turn in range(turns):
+    for turn in range(turns) if isinstance(turns, int) else turns:
         for player in players:
             parameters = [p for group in player.optimizer.param_groups for p in group["params"]]
             for _ in range(player.moves):
@@ -81,10 +85,8 @@ def play(players: Iterable[Player], batches: Iterator[Tensor], turns: int) -> It
                 yield Step(turn, player.name, loss.detach())
 
 
-def minibatches(
-    data: Tensor, batch_size: int, generator: torch.Generator
-) -> Iterator[Float[Tensor, "..."]]:
-    """Yield batches of rows for ever, reshuffled every epoch; a short last batch is left out.
+class Minibatches:
+    """Batches of rows for ever, reshuffled every epoch; a short last batch is left out.
 
     Args:
         data: (examples, ...), on any device; indexed, never copied whole.
@@ -94,12 +96,38 @@ def minibatches(
     Raises:
         ValueError: fewer examples than ``batch_size``.
     """
-    if not 1 <= batch_size <= len(data):
-        raise ValueError(f"batch_size is {batch_size}, the data have {len(data)} examples")
-    while True:
-        order = torch.randperm(len(data), generator=generator).to(data.device)
-        for start in range(0, len(data) - batch_size + 1, batch_size):
-            yield data.index_select(0, order[start : start + batch_size])
+
+    def __init__(self, data: Tensor, batch_size: int, generator: torch.Generator):
+        if not 1 <= batch_size <= len(data):
+            raise ValueError(f"batch_size is {batch_size}, the data have {len(data)} examples")
+        self.data, self.batch_size, self.generator = data, batch_size, generator
+        self.order, self.start = torch.empty(0, dtype=torch.long, device=data.device), 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Return itself: it has no end."""
+        return self
+
+    def __next__(self) -> Tensor:
+        """Return the next batch; the generator is asked only where an epoch begins."""
+        if self.start + self.batch_size > len(self.order):
+            order = torch.randperm(len(self.data), generator=self.generator)
+            self.order, self.start = order.to(self.data.device), 0
+        rows = self.order[self.start : self.start + self.batch_size]
+        self.start += self.batch_size
+        return self.data.index_select(0, rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where it stands, for a checkpoint."""
+        state = {"order": self.order, "start": self.start}
+        return state | {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where another one stood, over the same data."""
+        self.order, self.start = state["order"].to(self.data.device), state["start"]
+        self.generator.set_state(state["generator"])
+
+
+minibatches = Minibatches
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data import fashion_mnist, mnist
 from litgen.data.sources import ImageSet
 from litgen.diffusion import ddim, ddpm, guidance
@@ -171,7 +172,10 @@ def fit(
         return errors.mean()
 
     batches = minibatches(torch.arange(len(images), device=device), config.batch_size, shuffle)
-    game = play([Player("denoiser", optimizer, loss)], batches, config.turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, averaged=averaged, optimizer=optimizer, rate=rate)
+    memory.keep(draw=draw, batches=batches)
+    game = play([Player("denoiser", optimizer, loss)], batches, memory.turns(config.turns))
     for step in tqdm(game, total=config.turns, desc="diffusion", unit="step"):
         rate.step()
         averaged.update_parameters(model)
@@ -183,7 +187,8 @@ def fit(
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train on all images; return averaged weights, the curve, and the test bound."""
     train_set, test_set = load_data(config)
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     images, labels = train_set.images.to(device), train_set.labels.to(device)
     for now in fit(config, images, labels, seed):
         losses.append(now.loss)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.blocks import MLP
 from litgen.diffusion import ddim, ddpm, likelihood
 from litgen.diffusion import schedule as schedules
@@ -138,7 +139,9 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
         return ddpm.simple_loss(model, both, t, noise, times, "v").mean()
 
     batches = minibatches(points, config.batch_size, shuffle)
-    game = play([Player("denoiser", optimizer, loss)], batches, config.turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, rate=rate, noises=noises, batches=batches)
+    game = play([Player("denoiser", optimizer, loss)], batches, memory.turns(config.turns))
     for step in tqdm(game, total=config.turns, desc="diffusion", unit="step"):
         rate.step()
         yield Progress(step.turn, model, step.loss)
@@ -146,7 +149,8 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
 
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train on the shared points; return what every family leaves of them."""
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     for now in fit(config, comparison.train_points().to(device), seed):
         losses.append(now.loss)
     model = now.model.eval().requires_grad_(False)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data import mnist
 from litgen.data.sources import ImageSet
 from litgen.diffusion import ddpm
@@ -155,11 +156,11 @@ def fit(
         return nn.functional.cross_entropy(logits, labels[chosen].long())
 
     rows = torch.arange(len(images), device=device)
-    game = play(
-        [Player("classifier", optimizer, loss)],
-        minibatches(rows, config.batch_size, shuffle),
-        config.turns,
-    )
+    batches = minibatches(rows, config.batch_size, shuffle)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, rate=rate)
+    memory.keep(draw=draw, clock=clock, batches=batches)
+    game = play([Player("classifier", optimizer, loss)], batches, memory.turns(config.turns))
     for step in tqdm(game, total=config.turns, desc="noisy classifier", unit="step"):
         if step.turn + 1 < config.turns:
             rate.step()
@@ -170,7 +171,8 @@ def fit(
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train on all images; return weights, the curve and the accuracy at eleven times."""
     train_set, test_set = load_data(config)
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     for now in fit(config, train_set.images.to(device), train_set.labels.to(device), seed):
         losses.append(now.loss)
     half_rounded(now.model)

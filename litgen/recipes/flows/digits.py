@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data import fashion_mnist, mnist
 from litgen.data.sources import ImageSet
 from litgen.flows import dequantization
@@ -162,7 +163,10 @@ def fit(
 
     optimizer.register_step_pre_hook(clip)
     batches = minibatches(images, config.batch_size, shuffle)
-    game = play([Player("flow", optimizer, loss)], batches, config.turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, averaged=averaged, optimizer=optimizer, rate=rate)
+    memory.keep(draw=draw, batches=batches)
+    game = play([Player("flow", optimizer, loss)], batches, memory.turns(config.turns))
     for step in tqdm(game, total=config.turns, desc="flow", unit="step"):
         rate.step()
         averaged.update_parameters(model)
@@ -174,7 +178,8 @@ def fit(
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train on all images; return averaged weights, the curve, and test bits per dimension."""
     train_set, test_set = load_data(config)
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     for now in fit(config, train_set.images.to(device), seed):
         losses.append(now.loss)
     model = now.model.eval()

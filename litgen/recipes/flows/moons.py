@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.flows.coupling import CouplingFlow
 from litgen.recipes import comparison
 from litgen.runs import Run
@@ -79,7 +80,9 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
     def loss(x: Tensor) -> Tensor:
         return -model.log_prob(x).mean()
 
-    game = play([Player("flow", optimizer, loss)], batches, config.turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, rate=rate, batches=batches)
+    game = play([Player("flow", optimizer, loss)], batches, memory.turns(config.turns))
     for step in tqdm(game, total=config.turns, desc="flow", unit="step"):
         rate.step()
         yield Progress(step.turn, model, step.loss)
@@ -87,7 +90,8 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
 
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train on the shared points; return what every family leaves of them."""
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     with plain_products(device):
         for now in fit(config, comparison.train_points().to(device), seed):
             losses.append(now.loss)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.classifier import Classifier
 from litgen.data import fashion_mnist, mnist
 from litgen.data.sources import ImageSet
@@ -108,7 +109,8 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         ValueError: fewer images than one batch.
     """
     train_set, test_set = load_data(config)
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     for now in fit(config, train_set.images.to(device), train_set.labels.to(device), seed):
         losses.append(now.loss)
     return package(config, now.model, torch.stack(losses), train_set, test_set)
@@ -150,7 +152,9 @@ def fit(
 
     rows = torch.arange(len(images), device=images.device)
     batches = minibatches(rows, config.batch_size, shuffle)
-    game = play([Player("classifier", optimizer, lowered)], batches, turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, schedule=schedule, draw=draw, batches=batches)
+    game = play([Player("classifier", optimizer, lowered)], batches, memory.turns(turns))
     for step in tqdm(game, total=turns, desc="classifier", unit="step"):
         if step.turn + 1 < turns:
             schedule.step()

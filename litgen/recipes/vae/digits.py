@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data import fashion_mnist, mnist
 from litgen.data.sources import ImageSet
 from litgen.runs import Run
@@ -102,7 +103,8 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         ValueError: ``hidden`` does not fit ``network``.
     """
     train_set, test_set = load_data(config)
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     for now in fit(config, train_set.images.flatten(1).to(device), seed):
         losses.append(now.loss)
     return package(config, now.model, torch.stack(losses), train_set, test_set)
@@ -131,7 +133,9 @@ def fit(
         return -terms.bound.mean()
 
     batches = minibatches(pixels, config.batch_size, shuffle)
-    game = play([Player("vae", optimizer, loss)], batches, turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, schedule=schedule, draw=draw, batches=batches)
+    game = play([Player("vae", optimizer, loss)], batches, memory.turns(turns))
     for step in tqdm(game, total=turns, desc="vae", unit="step"):
         schedule.step()
         yield Progress(step.turn, model, step.loss)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.recipes import comparison
 from litgen.runs import Run
 from litgen.shapes import Float
@@ -91,7 +92,8 @@ class Progress(NamedTuple):
 
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train by raising the ELBO with Adam; return weights, the curve and the shared metrics."""
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     for now in fit(config, comparison.train_points().to(device), seed):
         losses.append(now.loss)
     model = half_rounded_model(now.model)
@@ -120,7 +122,11 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
         ).bound.mean()
 
     batches = minibatches(points, config.batch_size, shuffle)
-    game = play([Player("vae", optimizer, loss)], batches, config.steps)
+    memory = checkpoints.current()
+    memory.keep(
+        model=model, optimizer=optimizer, schedule=schedule, noises=noises, batches=batches
+    )
+    game = play([Player("vae", optimizer, loss)], batches, memory.turns(config.steps))
     for step in tqdm(game, total=config.steps, desc="vae", unit="step"):
         schedule.step()
         yield Progress(step.turn, model, step.loss)

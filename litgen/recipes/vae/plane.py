@@ -7,6 +7,7 @@ Reference: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014), figure 4.
 import torch
 from torch import Tensor
 
+from litgen import checkpoints
 from litgen.recipes.vae import digits
 from litgen.recipes.vae.digits import Config, data, evaluate, restore, sample
 from litgen.runs import Run
@@ -49,7 +50,9 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         raise ValueError(f"a plane has 2 latent dimensions, the config {config.latent}")
     train_set, test_set = digits.load_data(config)
     x = digits.test_batch(config, test_set.images)[:1000].to(device)
-    losses, snapshots = [], []
+    losses: list[Tensor] = []
+    snapshots: list[tuple[Tensor, Tensor]] = []
+    checkpoints.current().keep(losses=losses, snapshots=snapshots)
     turns = config.epochs * (len(train_set.images) // config.batch_size)
     moments = snapshot_turns(turns)
     for now in digits.fit(config, train_set.images.flatten(1).to(device), seed):

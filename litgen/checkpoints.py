@@ -1,0 +1,209 @@
+"""What a training remembers, so that one that was interrupted goes on as if it had not been.
+
+Chapter: book/contributing.md.  Proof: tests/test_checkpoints.py.
+
+A recipe says what its training consists of (`Memory.keep`) and takes its turns from the memory
+(`Memory.turns`). The store of runs opens a memory on a file; without one nothing is ever written,
+and turns are plain numbers. A file is written whole or not at all, and read without unpickling
+code.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["Memory", "OutOfTime", "current", "opened", "part"]
+
+EVERY = 20.0
+"""Seconds between two checkpoints; what is lost at most when a training is killed."""
+BRIEF = 1.0
+"""A part of a training that took fewer seconds is done again rather than kept."""
+
+_log = logging.getLogger("litgen")
+
+
+class OutOfTime(RuntimeError):
+    """The time for trainings is used up; what was reached is kept, and the next call goes on."""
+
+
+class Memory:
+    """The state of one training, on a file.
+
+    Args:
+        path: of the file; None keeps nothing.
+        deadline: `time.monotonic` seconds after which the next turn raises `OutOfTime`.
+
+    Attributes:
+        seconds: of the training so far, those before an interruption included.
+        resumed: how often it was taken up again.
+    """
+
+    def __init__(self, path: Path | None = None, deadline: float | None = None):
+        self.path, self.deadline = path, deadline
+        self.seconds, self.resumed = 0.0, 0
+        self._things: dict[str, Any] = {}
+        self._started = self._saved = time.monotonic()
+
+    def keep(self, **things: Any) -> None:
+        """Name what changes from turn to turn; to be called before the first turn.
+
+        Args:
+            things: objects with ``state_dict`` and ``load_state_dict`` (networks, optimisers,
+                schedules, batches), generators of random numbers, lists (of tensors or plain
+                values; refilled in place), or dictionaries of such things. PyTorch's global
+                generators are always kept.
+
+        Raises:
+            ValueError: a name that is taken.
+            TypeError: a thing of another kind.
+        """
+        for name, thing in things.items():
+            if name in self._things:
+                raise ValueError(f"{name!r} is kept already")
+            _state(thing, name)
+        self._things |= things
+
+    def turns(self, total: int) -> Iterator[int]:
+        """Yield the turns that are left, and write the state down between two of them.
+
+        The state is that after everything the caller did with the turn before. It is never
+        written after the last turn, so that a training that goes on has at least one to take.
+
+        Raises:
+            OutOfTime: the deadline has passed; the state is on the file.
+        """
+        first = self._restore(total)
+        self._started = self._saved = time.monotonic()
+        for turn in range(first, total):
+            if turn > first:
+                self._between(turn, turn == total - 1)
+            yield turn
+
+    def forget(self) -> None:
+        """Remove the file, and those of the training's parts."""
+        if self.path is not None:
+            for path in self.path.parent.glob(f"{self.path.stem}*{self.path.suffix}"):
+                path.unlink(missing_ok=True)
+
+    def _between(self, turn: int, last: bool) -> None:
+        if self.path is None:
+            return
+        now = time.monotonic()
+        late = self.deadline is not None and now > self.deadline
+        if late or now - self._saved >= EVERY or (last and now - self._started >= BRIEF):
+            self._write(turn, now)
+            self._saved = now
+        if late:
+            raise OutOfTime(f"out of time at turn {turn}; the next call goes on from there")
+
+    def _write(self, turn: int, now: float) -> None:
+        assert self.path is not None
+        content = {
+            "turn": turn,
+            "seconds": self.seconds + now - self._started,
+            "resumed": self.resumed,
+            "random": _random_states(),
+            "things": {name: _state(thing, name) for name, thing in self._things.items()},
+        }
+        beside = self.path.with_name(self.path.name + ".part")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError where a disk is full
+            beside.unlink(missing_ok=True)
+            _log.warning("no checkpoint of turn %d: %s", turn, str(error).splitlines()[0])
+
+    def _restore(self, total: int) -> int:
+        """Put back what the file holds; return the turn to take next."""
+        if self.path is None or not self.path.is_file():
+            return 0
+        try:
+            content = torch.load(self.path, weights_only=True)
+            if content["things"].keys() != self._things.keys() or content["turn"] >= total:
+                raise ValueError("it is of another training")
+        except Exception as error:  # whatever a broken file does to its reader
+            _log.warning("%s is of no use, starting anew: %s", self.path.name, error)
+            return 0
+        for name, thing in self._things.items():
+            _put_back(thing, content["things"][name])
+        _set_random_states(content["random"])
+        self.seconds, self.resumed = content["seconds"], content["resumed"] + 1
+        return int(content["turn"])
+
+
+_CURRENT: ContextVar[Memory | None] = ContextVar("memory", default=None)
+
+
+def current() -> Memory:
+    """Return the memory that the store has opened for this training, or one that keeps nothing."""
+    return _CURRENT.get() or Memory()
+
+
+@contextmanager
+def opened(memory: Memory) -> Iterator[Memory]:
+    """Make a memory the current one."""
+    token = _CURRENT.set(memory)
+    try:
+        yield memory
+    finally:
+        _CURRENT.reset(token)
+
+
+@contextmanager
+def part(name: str) -> Iterator[Memory]:
+    """Give one of several trainings of a recipe a memory of its own, beside the current one."""
+    whole = current()
+    path = whole.path and whole.path.with_name(f"{whole.path.stem}.{name}{whole.path.suffix}")
+    with opened(Memory(path, whole.deadline)) as memory:
+        yield memory
+    whole.seconds += memory.seconds
+    whole.resumed += memory.resumed
+
+
+def _state(thing: Any, name: str) -> Any:
+    """Return what a thing holds, as plain values and tensors."""
+    if isinstance(thing, torch.Generator):
+        return thing.get_state()
+    if isinstance(thing, dict):
+        return {key: _state(value, f"{name}.{key}") for key, value in thing.items()}
+    if isinstance(thing, list):
+        return list(thing)
+    if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
+        return thing.state_dict()
+    raise TypeError(f"{name} is a {type(thing).__name__}, which has no state that can be kept")
+
+
+def _put_back(thing: Any, state: Any) -> None:
+    if isinstance(thing, torch.Generator):
+        thing.set_state(state)
+    elif isinstance(thing, dict):
+        for key, value in thing.items():
+            _put_back(value, state[key])
+    elif isinstance(thing, list):
+        thing[:] = state
+    else:
+        thing.load_state_dict(state)
+
+
+def _random_states() -> dict[str, Any]:
+    states: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,0 +1,240 @@
+"""Proof for litgen/checkpoints.py: an interrupted training ends as one that never stopped."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from litgen import checkpoints
+from litgen.checkpoints import Memory, OutOfTime, current, opened, part
+from litgen.training import Minibatches, Player, play
+
+TURNS = 9
+POINTS = torch.randn(23, 3, generator=torch.Generator().manual_seed(5))
+
+
+def fit(kept: list[Tensor], count: int = TURNS) -> Iterator[nn.Module]:
+    """Train something that draws from every source of chance, and keeps every kind of state."""
+    torch.manual_seed(3)
+    draw = torch.Generator().manual_seed(4)
+    model = nn.Sequential(nn.Linear(3, 5), nn.Dropout(0.4), nn.Linear(5, 1))
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.7))
+    optimizer = torch.optim.Adam(model.parameters(), 0.05, fused=True)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, count)
+    batches = Minibatches(POINTS, 5, torch.Generator().manual_seed(6))
+    memory = current()
+    memory.keep(model=model, averaged=averaged, optimizer=optimizer, rates={"one": rate})
+    memory.keep(draw=draw, batches=batches)
+
+    def loss(x: Tensor) -> Tensor:
+        noise = torch.randn(x.shape, generator=draw)
+        return (model(x + noise) - x.sum(dim=1, keepdim=True)).square().mean()
+
+    for step in play([Player("one", optimizer, loss)], batches, memory.turns(count)):
+        rate.step()
+        averaged.update_parameters(model)
+        kept.append(step.loss)
+        yield averaged
+
+
+def train(count: int = TURNS) -> dict[str, Tensor]:
+    """Train to the end; return the averaged weights and the curve."""
+    kept: list[Tensor] = []
+    current().keep(kept=kept)
+    for model in fit(kept, count):
+        last = model
+    return {**last.state_dict(), "curve": torch.stack(kept)}
+
+
+def same(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Hold two results against each other, to the bit."""
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a checkpoint may lie."""
+    return tmp_path / "unfinished" / "one.pt"
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write after every turn."""
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+
+
+def test_without_a_memory_nothing_is_written(tmp_path: Path, monkeypatch: Any) -> None:
+    """A chapter's training knows nothing of files."""
+    monkeypatch.chdir(tmp_path)
+    train()
+    assert not list(tmp_path.iterdir())
+    assert list(Memory().turns(4)) == [0, 1, 2, 3]
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("stop", range(1, TURNS + 1))
+def test_killed_after_any_turn(path: Path, stop: int) -> None:
+    """What was done after the last checkpoint is done again; the end is the same to the bit."""
+    whole = train()
+    with opened(Memory(path)):
+        kept: list[Tensor] = []
+        current().keep(kept=kept)
+        game = fit(kept)
+        for _ in range(stop):
+            next(game)
+    assert path.exists() == (stop > 1)  # the state after a turn is written before the next
+    torch.rand(3)
+    with opened(Memory(path)) as memory:
+        same(train(), whole)
+    assert memory.resumed == (stop > 1)
+
+
+def test_out_of_time_after_every_turn(path: Path) -> None:
+    """A deadline stops between two turns, with the state on the file; seconds add up."""
+    whole, calls, said = train(), 0, []
+    while True:
+        with opened(Memory(path, deadline=time.monotonic() - 1)) as memory:
+            try:
+                found = train()
+                break
+            except OutOfTime as late:
+                calls += 1
+                said.append(str(late))
+    same(found, whole)
+    assert calls == memory.resumed == TURNS - 1
+    assert said[2] == "out of time at turn 3; the next call goes on from there"
+    assert 0 < memory.seconds < 60
+    assert [p.name for p in path.parent.iterdir()] == ["one.pt"]
+    memory.forget()
+    assert not list(path.parent.iterdir())
+
+
+def test_a_deadline_to_come_changes_nothing(path: Path) -> None:
+    """Neither a stop nor a file, where a training is brief."""
+    with opened(Memory(path, deadline=time.monotonic() + 100)):
+        same(train(), train_apart())
+    assert not path.exists()
+
+
+def train_apart() -> dict[str, Tensor]:
+    """Train beside an open memory, not in it."""
+    with opened(Memory()):
+        return train()
+
+
+@pytest.mark.usefixtures("always")
+def test_parts_have_files_of_their_own(path: Path) -> None:
+    """Two trainings of one recipe: the first is not done again when the second is interrupted."""
+
+    def both() -> list[dict[str, Tensor]]:
+        results = []
+        for name, count in (("short", 4), ("long", TURNS)):
+            with part(name):
+                results.append(train(count))
+        return results
+
+    whole, calls, found = both(), 0, None
+    while found is None:
+        with opened(Memory(path, deadline=time.monotonic() - 1)) as memory:
+            try:
+                found = both()
+            except OutOfTime:
+                calls += 1
+    for one, other in zip(found, whole, strict=True):
+        same(one, other)
+    assert calls == 3 + TURNS - 1
+    assert memory.seconds > 0
+    assert {p.name for p in path.parent.iterdir()} == {"one.short.pt", "one.long.pt"}
+    memory.forget()
+    assert not list(path.parent.iterdir())
+
+
+def test_long_trainings_are_written_as_often_as_said(path: Path, monkeypatch: Any) -> None:
+    """Not before EVERY seconds have passed, and once more before the last turn."""
+    now, writes = [100.0], []
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Memory, "_write", lambda self, turn, _: writes.append(turn))
+    for _ in Memory(path).turns(12):
+        now[0] += 0.35 * checkpoints.EVERY
+    assert writes == [3, 6, 9, 11]
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("harm", ["cut", "other", "pickle", "longer"])
+def test_a_file_of_no_use(path: Path, harm: str, caplog: Any) -> None:
+    """It is said, and the training begins anew."""
+    with opened(Memory(path)):
+        kept: list[Tensor] = []
+        current().keep(kept=kept)
+        game = fit(kept)
+        for _ in range(4):
+            next(game)
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif harm == "other":
+        torch.save({"turn": 2, "things": {}}, path)
+    elif harm == "longer":
+        content = torch.load(path)
+        torch.save(content | {"turn": TURNS}, path)
+    else:
+        torch.save({"turn": os.getcwd}, path)
+    with caplog.at_level(logging.WARNING), opened(Memory(path)) as memory:
+        same(train(), train_apart())
+    assert "one.pt is of no use, starting anew" in caplog.text
+    assert memory.resumed == 0
+
+
+@pytest.mark.usefixtures("always")
+def test_a_full_disk_costs_the_checkpoint_alone(path: Path, monkeypatch: Any, caplog: Any) -> None:
+    """The training goes on, the last good file stays, nothing half written is left."""
+    kept: list[Tensor] = []
+    with opened(Memory(path)):
+        current().keep(kept=kept)
+        game = fit(kept)
+        for _ in range(3):
+            next(game)
+        before = path.read_bytes()
+
+        def full(content: Any, file: Any) -> None:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(checkpoints.torch, "save", full)
+        with caplog.at_level(logging.WARNING):
+            for model in game:
+                last = model
+    assert "no checkpoint of turn 3: [Errno 28] No space left on device" in caplog.text
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["one.pt"]
+    same({**last.state_dict(), "curve": torch.stack(kept)}, train())
+
+
+def test_what_cannot_be_kept() -> None:
+    """A thing without state and a name that is taken are errors, before anything is trained."""
+    with pytest.raises(TypeError, match="speed is a float"):
+        Memory().keep(speed=0.5)
+    with pytest.raises(TypeError, match=r"things\.b is a str"):
+        Memory().keep(things={"a": [], "b": "c"})
+    memory = Memory()
+    memory.keep(losses=[])
+    with pytest.raises(ValueError, match="'losses' is kept already"):
+        memory.keep(losses=[])
+
+
+def test_batches_go_on_where_they_stood() -> None:
+    """From the middle of an epoch, and the next epoch is the same too."""
+    first = Minibatches(torch.arange(11), 3, torch.Generator().manual_seed(1))
+    for _ in range(4):
+        next(first)
+    state = first.state_dict()
+    rest = [next(first) for _ in range(8)]
+    second = Minibatches(torch.arange(11), 3, torch.Generator().manual_seed(99))
+    second.load_state_dict(state)
+    same({"": torch.stack(rest)}, {"": torch.stack([next(second) for _ in range(8)])})
