@@ -43,6 +43,7 @@ __all__ = [
     "published_folder",
     "save",
     "status",
+    "stored",
     "train",
 ]
 
@@ -360,11 +361,12 @@ def _train_now(
         "sources": code,
         "digest": _digest(code, config, seed, _checksums(run.data)),
     }
-    run.tensors = {k: _stored(v) for k, v in run.tensors.items()}
+    run.tensors = {k: stored(v) for k, v in run.tensors.items()}
     return run
 
 
-def _stored(tensor: Tensor) -> Tensor:
+def stored(tensor: Tensor) -> Tensor:
+    """Return a tensor as a run keeps it: on the CPU, floats in half precision."""
     tensor = tensor.detach().cpu()
     return tensor.half() if tensor.is_floating_point() else tensor
 

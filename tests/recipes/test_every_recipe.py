@@ -1,0 +1,158 @@
+"""Proof for all recipes at once: the full config runs end to end, and survives interruptions.
+
+Covers litgen/recipes: each recipe's GPU config, made tiny, is trained through the store of runs;
+then once more, stopped after every single turn and taken up again by a fresh call.
+"""
+
+import dataclasses
+import importlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from litgen import checkpoints, recipes, runs
+from litgen.data.sources import ImageSet, Record
+
+CPU = torch.device("cpu")
+TINY: dict[str, dict[str, Any]] = {
+    "density/kde_digits": {"counts": (20, 40), "folds": 4, "test_images": 20},
+    "density/kde_moons": {"points": 60, "first": 40},
+    "density/mixture_digits": {
+        "components": 2,
+        "factors": 2,
+        "floors": (0.01, 0.1),
+        "held_out": 20,
+        "choosing_steps": 2,
+        "plain_steps": 2,
+        "steps": 2,
+    },
+    "density/mixture_moons": {"candidates": (1, 2), "starts": 2, "steps": 5},
+    "density/ppca_moons": {},
+    "diffusion/digits": {
+        "widths": (8, 8),
+        "blocks": 1,
+        "turns": 4,
+        "batch_size": 6,
+        "steps": 20,
+        "test_images": 5,
+    },
+    "diffusion/moons": {
+        "hidden": (8,),
+        "turns": 4,
+        "batch_size": 50,
+        "steps": 20,
+        "sampling_steps": 4,
+        "encoding_steps": 4,
+    },
+    "diffusion/noisy_classifier": {
+        "width": 8,
+        "blocks": 1,
+        "turns": 4,
+        "batch_size": 8,
+        "test_images": 20,
+    },
+    "flows/digits": {
+        "couplings": 1,
+        "hidden": 4,
+        "blocks": 1,
+        "turns": 4,
+        "batch_size": 6,
+        "test_images": 5,
+        "draws": 1,
+    },
+    "flows/moons": {"couplings": 2, "hidden": (8,), "turns": 4, "batch_size": 50},
+    "primer/classifier": {"width": 4, "depth": 1, "epochs": 1, "batch_size": 30},
+    "primer/optimisers": {
+        "side": 7,
+        "hidden": 4,
+        "steps": 11,
+        "batch_size": 8,
+        "rates": 2,
+        "seeds": 2,
+        "test_images": 20,
+    },
+    "vae/digits": {
+        "hidden": (4,),
+        "latent": 3,
+        "epochs": 1,
+        "batch_size": 30,
+        "test_images": 10,
+        "samples": 3,
+    },
+    "vae/moons": {"hidden": (8,), "steps": 4, "batch_size": 50, "samples": 3},
+}
+TINY["diffusion/clothes"] = TINY["diffusion/digits"]
+TINY["flows/fashion"] = TINY["flows/digits"]
+TINY["primer/digit_classifier"] = TINY["primer/classifier"]
+TINY["vae/plane"] = TINY["vae/digits"] | {"hidden": (8,), "latent": 2}
+UNBROKEN = ("density/", "primer/optimisers", "words/")
+"""Families whose trainings take seconds, or are no loop of turns: they begin anew."""
+
+
+def squares(count: int, split: str, side: int = 28, channels: int = 1) -> ImageSet:
+    """Return images of one bright square each, whose place and size say the class."""
+    generator = torch.Generator().manual_seed(count)
+    images = torch.randint(0, 40, (count, channels, side, side), generator=generator)
+    labels = torch.randint(0, 10, (count,), generator=generator)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[:, 2 * label : 2 * label + 8, 4 : 8 + 2 * label] = 230
+    record = Record("squares", f"drawn, {split}", "none", "none", f"{split}{count}", {}, True)
+    return ImageSet(images.to(torch.uint8), labels, record)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put 120 squares in the place of the data sets of digits and clothes, for every reader."""
+    sets = {"train": squares(120, "train"), "test": squares(60, "test")}
+    for name in ("mnist", "fashion_mnist"):
+        module = importlib.import_module(f"litgen.data.{name}")
+        monkeypatch.setattr(module, "load", sets.__getitem__)
+    for name in recipes.names():
+        recipes.load(name)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("litgen.recipes.") and hasattr(module, "LOADERS"):
+            for data in {"mnist", "fashion_mnist"} & module.LOADERS.keys():
+                monkeypatch.setitem(module.LOADERS, data, sets.__getitem__)
+
+
+def tiny(name: str) -> Any:
+    """Return a recipe's full config with few turns and narrow networks."""
+    return dataclasses.replace(recipes.load(name).GPU, **TINY[name])
+
+
+def until_done(train: Callable[[], runs.Run], path: Path) -> tuple[runs.Run, int]:
+    """Call again and again, each time with no time left; return the run and the interruptions."""
+    for calls in range(200):
+        with checkpoints.opened(checkpoints.Memory(path, time.monotonic() - 1)):
+            try:
+                return train(), calls
+            except checkpoints.OutOfTime:
+                continue
+    raise AssertionError("it does not come to an end")
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_a_full_config_and_its_interruptions(name: str, tmp_path: Path) -> None:
+    """The run of a training stopped after every turn is that of one that was never stopped."""
+    config, module = tiny(name), recipes.load(name)
+    whole = runs.train(name, "gpu", seed=2, config=config)
+    runs.save(whole, tmp_path / "run.safetensors")
+    assert runs.load(tmp_path / "run.safetensors").metrics == whole.metrics
+    path = tmp_path / "unfinished.pt"
+    broken, calls = until_done(lambda: module.train(config, 2, CPU), path)
+    assert (calls == 0) == name.startswith(UNBROKEN), calls
+    broken.tensors = {key: runs.stored(value) for key, value in broken.tensors.items()}
+    torch.testing.assert_close(broken.tensors, whole.tensors, rtol=0, atol=0)
+    assert (broken.metrics, broken.history) == (whole.metrics, whole.history)
+    assert module.data(config) is not None
+
+
+def test_no_recipe_is_left_out() -> None:
+    """A new recipe has to show that its full config runs and goes on."""
+    assert set(TINY) == set(recipes.names())
