@@ -9,24 +9,31 @@ import json
 import logging
 import pkgutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
-from litgen import data, profiles, recipes, runs
+from litgen import checkpoints, data, profiles, recipes, runs
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a mistake of the user gets one line on stderr and exit status 2."""
+    """Run one command; a mistake of the user gets one line on stderr and exit status 2.
+
+    Status 3 says that a training's time was up, and that the same command goes on from there.
+    """
     logging.basicConfig(format="litgen: %(message)s")
     logging.getLogger("litgen").setLevel(logging.INFO)
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
+    except checkpoints.OutOfTime as late:
+        print(f"litgen: {late}", file=sys.stderr)
+        return 3
     except (ValueError, RuntimeError, OSError, ModuleNotFoundError) as error:
         print(f"litgen: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -57,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     add.set_defaults(command=_data)
 
     add = commands.add_parser("train", help="train a recipe and keep the run")
-    _recipe_and_profile(add)
+    _recipe_and_profile(add, "?")
+    add.add_argument("--all", action="store_true", help="every recipe without a fresh run")
+    add.add_argument(
+        "--budget", metavar="TIME", help="stop after 90s, 9m or 1.5h; go on next time"
+    )
     add.add_argument("--seed", type=int, default=0)
     add.add_argument("--out", type=Path, help="folder of the run; the cache, or book/runs for gpu")
     add.set_defaults(command=_train)
@@ -77,12 +88,13 @@ def _parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("runs", help="say of each recipe whether its run is fresh")
     add.add_argument("--json", action="store_true", help="print a list of dictionaries")
+    add.add_argument("--check", action="store_true", help="fail if a published run is stale")
     add.set_defaults(command=_runs)
     return parser
 
 
-def _recipe_and_profile(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="its name, as `litgen list` prints it")
+def _recipe_and_profile(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument("recipe", nargs=nargs, help="its name, as `litgen list` prints it")
     parser.add_argument("--profile", default="cpu", help="cpu (reduced config) or gpu (full)")
 
 
@@ -111,14 +123,54 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    recipes.load(options.recipe)
+    if (options.recipe is None) != options.all:
+        raise ValueError("name one recipe, or say --all")
+    names = recipes.by_value() if options.all else [options.recipe]
+    recipes.load(names[0])
     profile = _profile(options)
+    given = options.budget is not None
+    deadline = time.monotonic() + _seconds(options.budget) if given else None
     published = runs.published_folder()
     in_repository = profile == "gpu" and published.parent.is_dir()  # and not an installed wheel
     folder = options.out or (published if in_repository else None)
-    run = runs.train(options.recipe, profile, options.seed, folder=folder)
-    print(f"{options.recipe}: {run.describe()}")
-    print(json.dumps(run.metrics))
+    failed = []
+    for done, name in enumerate(names):
+        try:
+            run = runs.train(name, profile, options.seed, folder=folder, deadline=deadline)
+        except checkpoints.OutOfTime as late:
+            raise checkpoints.OutOfTime(f"{name}: {late} ({done} of {len(names)} done)") from None
+        except (ValueError, RuntimeError, OSError) as error:
+            if not options.all:
+                raise
+            failed.append(name)
+            print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        else:
+            print(f"{name}: {run.describe()}" + _headline(run) * options.all, flush=True)
+            if not options.all:
+                print(json.dumps(run.metrics))
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(names)} failed: {', '.join(failed)}")
+
+
+def _headline(run: runs.Run) -> str:
+    """Return the first metric, for the end of a line."""
+    return "".join(f"; {name} {value:.4g}" for name, value in [*run.metrics.items()][:1])
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a duration: a number, then s, m or h.
+
+    Raises:
+        ValueError: it is none, or is not above zero.
+    """
+    number, unit = text[:-1], {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    try:
+        value = float(number) * (unit or 0)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError(f"--budget must be a time such as 90s, 9m or 1.5h, got {text!r}")
+    return value
 
 
 def _sample(options: argparse.Namespace) -> None:
@@ -198,8 +250,7 @@ def _runs(options: argparse.Namespace) -> None:
     rows = runs.status()
     if options.json:
         print(json.dumps(rows, indent=1))
-        return
-    for row in rows:
+    for row in [] if options.json else rows:
         print(f"{row['recipe']:24} cpu {row['cpu']:8} gpu {row['gpu']}")
         for profile, detail in row["details"].items():
             changed = f", changed: {', '.join(detail['changed'])}" if detail["changed"] else ""
@@ -209,3 +260,6 @@ def _runs(options: argparse.Namespace) -> None:
                 f"{detail['date'][:10]}, {metric[0]} {metric[1]:.2f}, "
                 f"{detail['bytes'] / 2**20:.1f} MiB{changed}"
             )
+    stale = [row["recipe"] for row in rows if row["gpu"] == "stale"]
+    if options.check and stale:
+        raise RuntimeError(f"stale, train again or remove: {', '.join(stale)}")

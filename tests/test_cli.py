@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -188,6 +189,81 @@ def test_train_on_a_gpu_goes_into_the_book(
     }
     run = runs.load(tmp_path / "published" / "vae-digits-gpu.safetensors")
     assert run.provenance["config"]["latent"] == 4
+
+
+def test_train_all_says_one_line_a_recipe(
+    ok: Said, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Name, run and headline; a second call trains nothing and says the same."""
+    monkeypatch.setattr(recipes, "by_value", lambda: ["vae/digits"])
+    said = ok("train", "--all", "--budget", "5m")
+    assert re.fullmatch(r"vae/digits: CPU profile, blots; .*; test_nll_nats \d+\.?\d*\n", said)
+    monkeypatch.setattr(digits, "train", None)
+    assert ok("train", "--all") == said
+    assert not list((tmp_path / "cache" / "unfinished").glob("*"))
+
+
+def test_train_all_goes_on_after_one_that_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are trained; the failed ones are named at the end, with status 2."""
+    monkeypatch.setattr(recipes, "by_value", lambda: ["vae/plane", "vae/digits"])
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no luck\nat all")
+
+    monkeypatch.setattr(recipes.load("vae/plane"), "train", fail)
+    assert main(["train", "--all"]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("vae/digits: CPU profile, ")
+    assert said.err.splitlines() == [
+        "vae/plane: no luck at all",
+        "litgen: 1 of 2 failed: vae/plane",
+    ]
+
+
+def test_train_within_a_budget(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Status 3 as long as it is not done; every call goes on; the run is the unbroken one's."""
+    for calls in range(1, 20):
+        status = main(["train", "vae/digits", "--budget", "0.000001s", "--out", "broken"])
+        said = capsys.readouterr()
+        if status == 0:
+            break
+        assert status == 3
+        assert f"vae/digits: out of time at turn {calls}; the next call goes on" in said.err
+        assert "(0 of 1 done)" in said.err
+        assert len(list((tmp_path / "cache" / "unfinished").iterdir())) == 1
+        assert not list(Path("broken").glob("*.safetensors"))
+    assert calls == 64 // 16
+    assert not list((tmp_path / "cache" / "unfinished").iterdir())
+    main(["train", "vae/digits", "--out", "whole"])
+    broken, whole = (
+        runs.load(Path(f) / "vae-digits-cpu.safetensors") for f in ("broken", "whole")
+    )
+    torch.testing.assert_close(broken.tensors, whole.tensors, rtol=0, atol=0)
+    assert (broken.metrics, broken.history) == (whole.metrics, whole.history)
+    assert (broken.provenance["resumed"], whole.provenance["resumed"]) == (calls - 1, 0)
+
+
+@pytest.mark.parametrize("text", ["", "9", "m", "-1s", "0s", "nans", "infh", "9 minutes"])
+def test_a_budget_that_is_no_time(bad: Said, text: str) -> None:
+    """Refused before anything is trained."""
+    assert "--budget must be a time" in bad("train", "vae/digits", f"--budget={text}")
+
+
+def test_train_needs_a_recipe_or_all(bad: Said) -> None:
+    """One of both, not both."""
+    assert "name one recipe, or say --all" in bad("train")
+    assert "name one recipe, or say --all" in bad("train", "vae/digits", "--all")
+
+
+def test_what_is_worth_most_is_trained_first() -> None:
+    """All recipes, each once; those first that are named first."""
+    order = recipes.by_value()
+    assert sorted(order) == recipes.names()
+    assert tuple(order[: len(recipes.FIRST)]) == recipes.FIRST
 
 
 def test_train_into_no_folder(bad: Said, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -449,7 +525,7 @@ def test_training_on_a_gpu_that_is_not_there(bad: Said) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["dance"], ["train"], ["sample", "vae/digits", "--count", "many"]]
+    "arguments", [[], ["dance"], ["sample"], ["sample", "vae/digits", "--count", "many"]]
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Argparse's own message and status."""
@@ -476,6 +552,17 @@ def test_runs_as_json(ok: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = [r for r in json.loads(ok("runs", "--json")) if r["recipe"] == "vae/digits"]
     assert (row["cpu"], row["gpu"]) == ("fresh", "stale")
     assert set(row) >= {"recipe", "cpu", "gpu"}
+
+
+def test_a_release_with_a_stale_run(ok: Said, bad: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`runs --check` fails where a published run is stale, not where one is missing."""
+    ok("runs", "--check")
+    monkeypatch.setattr(profiles, "device_for", lambda _: torch.device("cpu"))
+    ok("train", "vae/digits", "--profile", "gpu", "--out", os.environ["LITGEN_RUNS"])
+    ok("runs", "--check")
+    monkeypatch.setattr(digits, "GPU", dataclasses.replace(FULL, epochs=2))
+    assert "stale, train again or remove: vae/digits" in bad("runs", "--check")
+    assert "gpu: " in ok("runs")
 
 
 def test_runs_for_people(ok: Said, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from litgen import checkpoints, recipes, runs
+from litgen import checkpoints, profiles, recipes, runs
 from litgen.data.sources import ImageSet, Record
 
 CPU = torch.device("cpu")
@@ -145,6 +145,7 @@ def test_a_full_config_and_its_interruptions(name: str, tmp_path: Path) -> None:
     runs.save(whole, tmp_path / "run.safetensors")
     assert runs.load(tmp_path / "run.safetensors").metrics == whole.metrics
     path = tmp_path / "unfinished.pt"
+    profiles.configure()
     broken, calls = until_done(lambda: module.train(config, 2, CPU), path)
     assert (calls == 0) == name.startswith(UNBROKEN), calls
     broken.tensors = {key: runs.stored(value) for key, value in broken.tensors.items()}
