@@ -2,6 +2,8 @@
 
 import logging
 import os
+import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from litgen import checkpoints
+from litgen import checkpoints, runs
 from litgen.checkpoints import Memory, OutOfTime, current, opened, part
+from litgen.recipes import comparison
+from litgen.recipes.vae import moons
 from litgen.training import Minibatches, Player, play
 
 TURNS = 9
@@ -238,3 +242,43 @@ def test_batches_go_on_where_they_stood() -> None:
     second = Minibatches(torch.arange(11), 3, torch.Generator().manual_seed(99))
     second.load_state_dict(state)
     same({"": torch.stack(rest)}, {"": torch.stack([next(second) for _ in range(8)])})
+
+
+def kept(folder: Path) -> int:
+    """Return the turn of the checkpoint in a folder's cache; every one of them is whole."""
+    for path in (folder / "cache" / "unfinished").glob("*.pt"):
+        return int(torch.load(path)["turn"])
+    return 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, to be killed without a trace")
+def test_killed_at_twenty_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe killed with signal 9, wherever it is, twenty times: the run is the unbroken one."""
+    config = moons.Config(hidden=(16,), steps=150, batch_size=100, samples=1)
+    monkeypatch.setattr(moons, "CPU", config)
+    monkeypatch.setattr(moons, "tqdm", lambda steps, **_: steps)
+    monkeypatch.setattr(comparison, "score", lambda *_: {"kept": 1.0})
+    whole = runs.train("vae/moons", "cpu", folder=tmp_path / "whole")
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    chance, turns = random.Random(1), []
+    for _ in range(20):
+        child = os.fork()
+        if not child:
+            try:
+                runs.train("vae/moons", "cpu", folder=tmp_path / "broken")
+            finally:
+                os._exit(0)
+        first = latest = kept(tmp_path)
+        while latest == first and os.waitpid(child, os.WNOHANG) == (0, 0):
+            time.sleep(0.002)
+            latest = kept(tmp_path)
+        time.sleep(chance.uniform(0, 0.02))
+        os.kill(child, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "the training was over too soon"
+        turns.append(kept(tmp_path))
+    assert turns == sorted(turns)
+    broken = runs.train("vae/moons", "cpu", folder=tmp_path / "broken")
+    assert broken.provenance["resumed"] == 20
+    same(broken.tensors, whole.tensors)
+    assert broken.history == whole.history
