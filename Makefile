@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_WAIT_POLICY := PASSIVE
+SIDE_BY_SIDE := -n auto --maxprocesses 4
 
 .PHONY: book test test-slow check-site serve lock clean
 
@@ -12,13 +13,13 @@ test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --dist loadfile -m "not slow and not browser"
 
 test-slow: .venv/ready
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
 
 check-site: book
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m browser
 
 serve: book
 	$(BIN)/python -m http.server 8000 --directory _build/html --bind 127.0.0.1

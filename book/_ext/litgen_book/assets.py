@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
@@ -102,9 +103,11 @@ def wheel() -> Path:
     texts = {p.relative_to(chapters.ROOT).as_posix(): p.read_text("utf8") for p in files}
     folder = chapters.ROOT / "_build" / "wheels" / digest.combine(texts)
     name = f"litgen-{importlib.metadata.version('litgen')}-py3-none-any.whl"
-    if not (folder / name).exists():
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        done = _build(folder)
-        if done.returncode:
-            raise ExtensionError(f"litgen's wheel could not be built:\n{done.stderr}")
+    folder.parent.parent.mkdir(exist_ok=True)
+    with FileLock(folder.parent.with_suffix(".lock")):  # tests may ask side by side
+        if not (folder / name).exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            done = _build(folder)
+            if done.returncode:
+                raise ExtensionError(f"litgen's wheel could not be built:\n{done.stderr}")
     return folder / name
