@@ -26,6 +26,9 @@ EVERY = 20.0
 BRIEF = 1.0
 """A part of a training that took fewer seconds is done again rather than kept."""
 
+PLAIN = (torch.Tensor, int, float, str, tuple, type(None))
+"""What may grow in a list or a dictionary."""
+
 _log = logging.getLogger("litgen")
 
 
@@ -56,8 +59,8 @@ class Memory:
 
         Args:
             things: objects with ``state_dict`` and ``load_state_dict`` (networks, optimisers,
-                schedules, batches), generators of random numbers, lists (of tensors or plain
-                values; refilled in place), or dictionaries of such things. PyTorch's global
+                schedules, batches), generators of random numbers, lists and dictionaries (of
+                tensors and plain values, or of such things; refilled in place). PyTorch's global
                 generators are always kept.
 
         Raises:
@@ -176,7 +179,10 @@ def _state(thing: Any, name: str) -> Any:
     if isinstance(thing, torch.Generator):
         return thing.get_state()
     if isinstance(thing, dict):
-        return {key: _state(value, f"{name}.{key}") for key, value in thing.items()}
+        return {
+            key: value if isinstance(value, PLAIN) else _state(value, f"{name}.{key}")
+            for key, value in thing.items()
+        }
     if isinstance(thing, list):
         return list(thing)
     if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
@@ -188,8 +194,11 @@ def _put_back(thing: Any, state: Any) -> None:
     if isinstance(thing, torch.Generator):
         thing.set_state(state)
     elif isinstance(thing, dict):
-        for key, value in thing.items():
-            _put_back(value, state[key])
+        for key, value in state.items():
+            if key in thing and not isinstance(thing[key], PLAIN):
+                _put_back(thing[key], value)
+            else:
+                thing[key] = value
     elif isinstance(thing, list):
         thing[:] = state
     else:

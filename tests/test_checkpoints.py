@@ -224,8 +224,8 @@ def test_what_cannot_be_kept() -> None:
     """A thing without state and a name that is taken are errors, before anything is trained."""
     with pytest.raises(TypeError, match="speed is a float"):
         Memory().keep(speed=0.5)
-    with pytest.raises(TypeError, match=r"things\.b is a str"):
-        Memory().keep(things={"a": [], "b": "c"})
+    with pytest.raises(TypeError, match=r"things\.b is a object"):
+        Memory().keep(things={"a": [], "b": object()})
     memory = Memory()
     memory.keep(losses=[])
     with pytest.raises(ValueError, match="'losses' is kept already"):

@@ -11,10 +11,12 @@ condition, such as a class, as a second argument.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from litgen import checkpoints
 from litgen.gan import losses
 from litgen.shapes import Float
 from litgen.training import Player, mixed_precision
@@ -104,6 +106,7 @@ def adversaries(
     """
     agreed = rules or Rules()
     ready: list[Tensor] = []  # samples that are made and not yet shown
+    checkpoints.current().keep(ready=ready)
 
     def samples(x: Tensor, conditions: Conditions) -> Tensor:
         if agreed.thrifty and not conditions:
@@ -183,6 +186,14 @@ class LastGood:
             return False
         self.state, self.turn = copy.deepcopy(self.model.state_dict()), turn
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept, for a checkpoint."""
+        return {"state": self.state, "turn": self.turn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what another one has kept."""
+        self.state, self.turn = state["state"], state["turn"]
 
     def restore(self) -> str:
         """Put the kept state back into the model; return a sentence that says what happened."""

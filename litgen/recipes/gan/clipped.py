@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.blocks import MLP
 from litgen.gan import losses, toys, transport, wasserstein
 from litgen.gan.game import LastGood, Rules, adversaries
@@ -141,9 +142,10 @@ def fit(config: Config, kind: Kind, seed: int, device: torch.device) -> Iterator
         rules = Rules(wasserstein.critic_loss, wasserstein.generator_loss)
     rules = Rules(rules.critic_loss, rules.generator_loss, critic_moves=config.critic_moves)
     watch = LastGood(both)
-    for step in play(
-        adversaries(generator, critic, optimizers, codes, rules), batches(), config.turns
-    ):
+    game = adversaries(generator, critic, optimizers, codes, rules)
+    memory = checkpoints.current()
+    memory.keep(both=both, optimizers=dict(enumerate(optimizers)), chance=chance, watch=watch)
+    for step in play(game, batches(), memory.turns(config.turns)):
         if step.player == "critic":
             if kind == "clipped":
                 wasserstein.clip_weights(critic, config.limit)
@@ -193,15 +195,18 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     history: dict[str, list[float]] = {}
     metrics: dict[str, float] = {"w1_floor": floor(config)}
     for kind in KINDS:
-        says, turns, exact, heard = [], [], [], []
+        says: list[Tensor] = []
+        turns, exact, heard = (list[float]() for _ in range(3))
         every = max(1, config.turns // config.looks)
-        game = fit(config, kind, seed, device)
-        for now in tqdm(game, total=config.turns, desc=kind, unit="turn"):
-            says.append(now.says)
-            if now.turn % every == 0 or now.turn == config.turns - 1:
-                turns.append(float(now.turn + 1))
-                exact.append(distance(config, now.generator))
-                heard.append(torch.stack(says[-every:]).mean().item())
+        with checkpoints.part(kind) as memory:
+            memory.keep(says=says, turns=turns, exact=exact, heard=heard)
+            game = fit(config, kind, seed, device)
+            for now in tqdm(game, total=config.turns, desc=kind, unit="turn"):
+                says.append(now.says)
+                if now.turn % every == 0 or now.turn == config.turns - 1:
+                    turns.append(float(now.turn + 1))
+                    exact.append(distance(config, now.generator))
+                    heard.append(torch.stack(says[-every:]).mean().item())
         now.generator.requires_grad_(False)
         half_rounded(now.generator)
         chance = torch.Generator().manual_seed(2)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.evaluation.energy import energy_distance
 from litgen.gan.conditional import ConditionalCritic, ConditionalGenerator, one_hot
 from litgen.gan.game import LastGood, Rules, adversaries
@@ -169,7 +170,11 @@ def fit(
         load=lambda rows: (pictures.to_unit(images.index_select(0, rows)), labels[rows]),
     )
     rows = torch.arange(len(images), device=device)
-    game = play(moves, minibatches(rows, config.batch_size, shuffle), config.turns)
+    batches = minibatches(rows, config.batch_size, shuffle)
+    memory = checkpoints.current()
+    memory.keep(players=players, averaged=averaged, codes=codes, batches=batches, watch=watch)
+    memory.keep(optimizers=dict(enumerate(optimizers)))
+    game = play(moves, batches, memory.turns(config.turns))
     for step in tqdm(game, total=2 * config.turns, desc="conditional gan", unit="step"):
         if step.player == "critic":
             last = step.loss
@@ -200,6 +205,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     moments = {round(config.turns ** (i / last)) for i in range(config.snapshots)}
     curves: dict[str, list[Tensor]] = {"critic_loss_nats": [], "generator_loss_nats": []}
     shots: dict[int, Tensor] = {}
+    checkpoints.current().keep(curves=curves, shots=shots)
     for now in fit(config, train_set.images.to(device), train_set.labels.to(device), seed):
         curves["critic_loss_nats"].append(now.critic_loss)
         curves["generator_loss_nats"].append(now.generator_loss)

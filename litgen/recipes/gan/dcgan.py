@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.evaluation.energy import energy_distance
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.networks import ConvCritic, ConvGenerator, Norm, settle
@@ -166,7 +167,11 @@ def fit(
         load=lambda rows: (pictures.to_unit(images.index_select(0, rows)),),
     )
     rows = torch.arange(len(images), device=device)
-    game = play(moves, minibatches(rows, config.batch_size, shuffle), config.turns)
+    batches = minibatches(rows, config.batch_size, shuffle)
+    memory = checkpoints.current()
+    memory.keep(players=players, averaged=averaged, codes=codes, batches=batches, watch=watch)
+    memory.keep(optimizers=dict(enumerate(optimizers)), rates=dict(enumerate(rates)))
+    game = play(moves, batches, memory.turns(config.turns))
     for step in tqdm(game, total=2 * config.turns, desc="dcgan", unit="step"):
         if step.player == "critic":
             last = step.loss
@@ -199,6 +204,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     }
     curves: dict[str, list[Tensor]] = {"critic_loss_nats": [], "generator_loss_nats": []}
     shots: list[Tensor] = []
+    checkpoints.current().keep(curves=curves, shots=shots)
     with pictures.one_thread(device):
         for now in fit(config, train_set.images.to(device), seed):
             curves["critic_loss_nats"].append(now.critic_loss)

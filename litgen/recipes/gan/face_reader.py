@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data import drawn_faces
 from litgen.gan.networks import ConvCritic
 from litgen.recipes import pictures
@@ -115,7 +116,9 @@ def fit(
 
     rows = torch.arange(len(images), device=images.device)
     batches = minibatches(rows, config.batch_size, shuffle)
-    game = play([Player("reader", optimizer, loss)], batches, config.turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, rate=rate, batches=batches)
+    game = play([Player("reader", optimizer, loss)], batches, memory.turns(config.turns))
     for step in tqdm(game, total=config.turns, desc="reader", unit="step"):
         if step.turn + 1 < config.turns:
             rate.step()
@@ -126,7 +129,8 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train on all faces; return weights, the curve and how often each attribute is read right."""
     train_set, test_set = pictures.load("drawn_faces")
     has = drawn_faces.attributes(train_set.labels).to(device)
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     for now in fit(config, train_set.images.to(device), has, seed):
         losses.append(now.loss)
     model = now.model.eval()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.gan import wasserstein
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.gradient_penalty import weighted
@@ -152,7 +153,11 @@ def fit(config: Config, images: UInt8[Tensor, "images 1 28 28"], seed: int) -> I
         lambda grey: (to_unit(grey),),
     )
     watch = LastGood(nn.ModuleList([pair, averaged]))
-    game = play(players, minibatches(images, config.batch_size, shuffle), config.turns)
+    batches = minibatches(images, config.batch_size, shuffle)
+    memory = checkpoints.current()
+    memory.keep(pair=pair, averaged=averaged, draws=draws, batches=batches, watch=watch)
+    memory.keep(optimizers=dict(enumerate(optimizers)), schedules=dict(enumerate(schedules)))
+    game = play(players, batches, memory.turns(config.turns))
     total = (config.critic_moves + 1) * config.turns
     for step in tqdm(game, total=total, desc="wgan-gp", unit="step"):
         if step.player == "critic":
@@ -179,7 +184,9 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     codes = torch.randn(KEPT, config.latent, generator=torch.Generator().manual_seed(0))
     at = torch.linspace(0, 1, config.moments).square() * (config.turns - 1)
     moments = torch.unique(at.round().long())
-    kept, losses = [], []
+    kept: list[Tensor] = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(kept=kept, losses=losses)
     for now in fit(config, train_set.images.to(device), seed):
         losses.append(now.critic_loss)
         if now.turn in moments and not now.diverged:

@@ -21,6 +21,7 @@ from torch.nn.functional import one_hot
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.gan import toys, wasserstein
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.gradient_penalty import weighted
@@ -207,7 +208,9 @@ def critics(
         return loss + rule(critic, x, fake) if penalty else loss
 
     player = Player("critic", optimizer, loss)
-    for step in play([player], batches(config, draws), config.critic_turns):
+    memory = checkpoints.current()
+    memory.keep(critic=critic, optimizer=optimizer, draws=draws)
+    for step in play([player], batches(config, draws), memory.turns(config.critic_turns)):
         if not penalty:
             wasserstein.clip_weights(critic, config.clip)
         yield critic, step.loss
@@ -239,7 +242,10 @@ def fit(config: Config, seed: int, device: torch.device) -> Iterator[Progress]:
         rules,
     )
     watch = LastGood(nn.ModuleList([model, averaged]))
-    game = play(players, batches(config, draws), config.turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, averaged=averaged, draws=draws, watch=watch)
+    memory.keep(optimizers=dict(enumerate(optimizers)), schedules=dict(enumerate(schedules)))
+    game = play(players, batches(config, draws), memory.turns(config.turns))
     total = (config.critic_moves + 1) * config.turns
     for step in tqdm(game, total=total, desc="wgan-gp", unit="step"):
         if step.player == "critic":
@@ -262,10 +268,15 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     history: dict[str, list[float]] = {}
     with plain_products(device):
         for kind in ("clipped", "penalised") if config.critic_turns else ():
-            played = list(critics(config, seed, device, penalty=kind == "penalised"))
-            tensors[f"critics.{kind}"] = surface(played[-1][0])
-            history[f"{kind}_loss"] = curve(loss for _, loss in played)
-        run = package(config, seed, device)
+            with checkpoints.part(kind) as memory:
+                said: list[Tensor] = []
+                memory.keep(said=said)
+                for now in critics(config, seed, device, penalty=kind == "penalised"):
+                    said.append(now[1])
+            tensors[f"critics.{kind}"] = surface(now[0])
+            history[f"{kind}_loss"] = curve(said)
+        with checkpoints.part("games"):
+            run = package(config, seed, device)
     run.tensors.update(tensors)
     run.history.update(history)
     return run
@@ -275,7 +286,9 @@ def package(config: Config, seed: int, device: torch.device) -> Run:
     """Play the games; return weights, snapshots, curves and metrics."""
     at = torch.linspace(0, 1, config.moments).square() * (config.turns - 1)
     moments = torch.unique(at.round().long())
-    kept, losses = [], []
+    kept: list[tuple[Tensor, Tensor]] = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(kept=kept, losses=losses)
     for now in fit(config, seed, device):
         losses.append(now.critic_loss)
         if now.turn in moments and not now.diverged:

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.blocks import MLP
 from litgen.gan import losses
 from litgen.gan.game import Rules, adversaries
-from litgen.recipes import comparison
+from litgen.recipes import comparison, pictures
 from litgen.runs import Run
 from litgen.shapes import Float
 from litgen.training import half_rounded, minibatches, play
@@ -132,7 +133,11 @@ def fit(
         codes_for,
         Rules(generator_loss=generator_loss),
     )
-    game = play(players, minibatches(points, config.batch_size, shuffle), config.turns)
+    batches = minibatches(points, config.batch_size, shuffle)
+    memory = checkpoints.current()
+    memory.keep(model=model, averaged=averaged, codes=codes, batches=batches)
+    memory.keep(optimizers=dict(enumerate(optimizers)), schedules=dict(enumerate(schedules)))
+    game = play(players, batches, memory.turns(config.turns))
     for step in tqdm(game, total=2 * config.turns, desc="gan", unit="step"):
         if step.player == "critic":
             last = step.loss
@@ -146,6 +151,7 @@ def fit(
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Play on the shared points; return what every family leaves of them, without a density."""
     curves: dict[str, list[Tensor]] = {"critic_loss_nats": [], "generator_loss_nats": []}
+    checkpoints.current().keep(curves=curves)
     for now in fit(config, comparison.train_points().to(device), seed):
         curves["critic_loss_nats"].append(now.critic_loss)
         curves["generator_loss_nats"].append(now.generator_loss)
@@ -156,10 +162,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     return comparison.package(
         model.state_dict(),
         lambda count, generator: draw(model, count, generator),
-        history={
-            name: [part.mean().item() for part in torch.stack(values).cpu().tensor_split(100)]
-            for name, values in curves.items()
-        },
+        history={name: pictures.curve(values) for name, values in curves.items()},
     )
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.blocks import MLP
 from litgen.evaluation.energy import energy_distance
 from litgen.gan import losses, toys
@@ -147,7 +148,11 @@ def fit(
     nothing = torch.tensor(float("nan"))
     yield Progress(-1, players, nothing, nothing)
     total = (config.critic_moves + 1) * config.turns
-    for step in tqdm(play(game, fresh, config.turns), total=total, desc="gan", unit="step"):
+    memory = checkpoints.current()
+    memory.keep(players=players, random=random)
+    memory.keep(optimizers=dict(enumerate(optimizers)), slower=dict(enumerate(slower)))
+    turns = memory.turns(config.turns)
+    for step in tqdm(play(game, fresh, turns), total=total, desc="gan", unit="step"):
         if step.player == "critic":
             last = step.loss
             continue
@@ -161,12 +166,14 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     moments = _moments(config.turns, config.moments)
     kept: dict[int, tuple[Tensor, Tensor]] = {}
     curves: dict[str, list[Tensor]] = {"critic_loss_nats": [], "generator_loss_nats": []}
+    checkpoints.current().keep(kept=kept, curves=curves)
     diverged = -1
     with plain_products(device):
         for now in fit(config, seed, device):
             players = now.players
             if now.turn < 0:
                 watch = LastGood(players)
+                checkpoints.current().keep(watch=watch)
             else:
                 curves["critic_loss_nats"].append(now.critic_loss)
                 curves["generator_loss_nats"].append(now.generator_loss)

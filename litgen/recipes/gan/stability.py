@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LinearLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.gan import losses
 from litgen.gan.game import LastGood, Rules, adversaries
 from litgen.gan.minibatch import feature_gap
@@ -216,7 +217,11 @@ def fit(config: Config, remedies: Remedies, game: Game, seed: int) -> Iterator[P
     )
     if remedies.matching:
         players[1] = Player("generator", generator_adam, matching_loss)
-    for step in play(players, batches(), config.turns):
+    memory = checkpoints.current()
+    memory.keep(game=game, chance=chance)
+    memory.keep(optimizers={"critic": critic_adam, "generator": generator_adam})
+    memory.keep(schedules=dict(enumerate(schedules)))
+    for step in play(players, batches(), memory.turns(config.turns)):
         if step.player == "critic":
             last = step.loss
             continue
@@ -287,6 +292,7 @@ def play_variant(
     every, diverged = max(1, config.turns // config.looks), -1
     watch, seen = LastGood(game, every), [seen_of(game, config, 0)]
     curves: dict[str, list[Tensor]] = {"critic": [], "generator": []}
+    checkpoints.current().keep(watch=watch, seen=seen, curves=curves)
     for now in fit(config, remedies, game, seed):
         looking = (now.turn + 1) % every == 0
         points = [look(game.generator, config, 1_000)] if looking else []
@@ -331,7 +337,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     metrics: dict[str, float] = {}
     history: dict[str, list[float]] = {}
     for name, remedies in tqdm(VARIANTS.items(), desc="stability", unit="game"):
-        with plain_products(device):
+        with plain_products(device), checkpoints.part(name.replace(" ", "_")):
             game, seen, curves, diverged = play_variant(config, remedies, seed, device)
         key = name.replace(" ", "_")
         kept = {k: v for k, v in seen.items() if k in ("measures", "turn") or name == "baseline"}
