@@ -155,6 +155,7 @@ def test_parts_have_files_of_their_own(path: Path) -> None:
         same(one, other)
     assert calls == 3 + TURNS - 1
     assert memory.seconds > 0
+    assert memory.resumed == calls
     assert {p.name for p in path.parent.iterdir()} == {"one.short.pt", "one.long.pt"}
     memory.forget()
     assert not list(path.parent.iterdir())
@@ -168,6 +169,32 @@ def test_long_trainings_are_written_as_often_as_said(path: Path, monkeypatch: An
     for _ in Memory(path).turns(12):
         now[0] += 0.35 * checkpoints.EVERY
     assert writes == [3, 6, 9, 11]
+
+
+class Harmful:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_seconds_add_up_over_interruptions(path: Path, monkeypatch: Any) -> None:
+    """Those of turns that were lost with a kill do not count; waiting between calls neither."""
+    now = [100.0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    for seconds in (0.0, 2 * checkpoints.EVERY, 4 * checkpoints.EVERY):
+        now[0] += 1_000
+        memory = Memory(path)
+        memory.keep(things=[])
+        for count, _ in enumerate(memory.turns(100)):
+            assert memory.seconds == seconds
+            if count == 2:
+                break
+            now[0] += checkpoints.EVERY
+    assert memory.resumed == 2
 
 
 @pytest.mark.usefixtures("always")
@@ -188,11 +215,12 @@ def test_a_file_of_no_use(path: Path, harm: str, caplog: Any) -> None:
         content = torch.load(path)
         torch.save(content | {"turn": TURNS}, path)
     else:
-        torch.save({"turn": os.getcwd}, path)
+        torch.save({"turn": 2, "things": Harmful(path.with_name("harm"))}, path)
     with caplog.at_level(logging.WARNING), opened(Memory(path)) as memory:
         same(train(), train_apart())
     assert "one.pt is of no use, starting anew" in caplog.text
     assert memory.resumed == 0
+    assert not path.with_name("harm").exists(), "a file's code was run"
 
 
 @pytest.mark.usefixtures("always")
