@@ -50,7 +50,7 @@ def fit(kept: list[Tensor], count: int = TURNS) -> Iterator[nn.Module]:
 
 def train(count: int = TURNS) -> dict[str, Tensor]:
     """Train to the end; return the averaged weights and the curve."""
-    kept: list[Tensor] = []
+    kept: list[Tensor] = [torch.tensor(0.5)]  # what is there before the first turn
     current().keep(kept=kept)
     for model in fit(kept, count):
         last = model
