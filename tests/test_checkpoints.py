@@ -50,7 +50,7 @@ def fit(kept: list[Tensor], count: int = TURNS) -> Iterator[nn.Module]:
 
 def train(count: int = TURNS) -> dict[str, Tensor]:
     """Train to the end; return the averaged weights and the curve."""
-    kept: list[Tensor] = [torch.tensor(0.5)]  # what is there before the first turn
+    kept: list[Tensor] = []
     current().keep(kept=kept)
     for model in fit(kept, count):
         last = model
@@ -169,6 +169,21 @@ def test_long_trainings_are_written_as_often_as_said(path: Path, monkeypatch: An
     for _ in Memory(path).turns(12):
         now[0] += 0.35 * checkpoints.EVERY
     assert writes == [3, 6, 9, 11]
+
+
+@pytest.mark.usefixtures("always")
+def test_what_is_there_before_the_first_turn_is_not_there_twice(path: Path) -> None:
+    """Lists and dictionaries are refilled, not added to."""
+    for stop in (3, 6):
+        memory, line, table = Memory(path), [-1], {"start": 0.5}
+        memory.keep(line=line, table=table)
+        for turn in memory.turns(10):
+            line.append(turn)
+            table[f"{turn}"] = 1.0
+            if turn == stop:
+                break
+    assert line == [-1, 0, 1, 2, 3, 4, 5, 6]
+    assert table == {"start": 0.5, **{f"{turn}": 1.0 for turn in range(7)}}
 
 
 class Harmful:
