@@ -156,7 +156,9 @@ def shaded(
         )
     axis = ((torch.arange(rays, dtype=turn.dtype) + 0.5) * (2 / rays) - 1) * SCALE
     u, v = axis, -axis[:, None]
-    right, up, way = ([turn[:, j, i, None] / solid.radii[..., i] for i in range(3)] for j in range(3))
+    right, up, way = (
+        [turn[:, j, i, None] / solid.radii[..., i] for i in range(3)] for j in range(3)
+    )
     middle = [solid.centre[..., i] / solid.radii[..., i] for i in range(3)]
     # a part is a unit ball in units of its half axes; a ray runs through u right + v up - middle
     a, to_right, to_up = (_of(_dot(one, way)) for one in (way, right, up))
@@ -218,7 +220,7 @@ def clamped_factors(
     Raises:
         ValueError: a number that is no factor's.
     """
-    if len(varied) and not (0 <= int(varied.min()) and int(varied.max()) < len(FACTORS)):
+    if len(varied) and not (int(varied.min()) >= 0 and int(varied.max()) < len(FACTORS)):
         raise ValueError(f"factors are numbered 0 to 3, got {sorted(set(varied.tolist()))}")
     fixed = random.uniform(-1, 1, (len(varied), 1, len(FACTORS)))
     drawn = random.uniform(-1, 1, (len(varied), BATCH, 1))
@@ -240,7 +242,9 @@ def load(split: Split = "train", stand_in: bool = True) -> SceneSet:
     images, factors, varied = _made(split)
     found = checksum(images, varied)
     if CHECKSUM[split] and found != CHECKSUM[split]:
-        raise WrongBytes(f"rendered heads {split} has checksum {found}, expected {CHECKSUM[split]}")
+        raise WrongBytes(
+            f"rendered heads {split} has checksum {found}, expected {CHECKSUM[split]}"
+        )
     about = "rendered heads", "rendered by litgen.data.rendered", "CC0-1.0", "this book"
     record = Record(*about, found, COUNTS, stand_in=False)
     return SceneSet(images.clone(), factors.clone(), varied.clone(), record)

@@ -26,7 +26,9 @@ def r_squared(
         ValueError: other numbers of codes and factors, or fewer than two.
     """
     if len(codes) != len(factors) or len(codes) < 2:
-        raise ValueError(f"{len(codes)} codes and {len(factors)} factors: expected two or more pairs")
+        raise ValueError(
+            f"{len(codes)} codes and {len(factors)} factors: expected two or more pairs"
+        )
     z, f = (v - v.mean(dim=0) for v in (codes, factors))
     covariance = z.T @ f
     squares = z.square().sum(dim=0)[:, None] * f.square().sum(dim=0)

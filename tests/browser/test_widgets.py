@@ -27,7 +27,7 @@ from litgen.recipes import density_protocol
 from litgen.recipes.flows import moons as flow_moons
 from litgen.recipes.gan import conditional_digits
 from litgen.recipes.primer import classifier
-from litgen.recipes.vae import plane
+from litgen.recipes.vae import dcign, plane
 from litgen.recipes.words import addresses
 from litgen.words import similarity
 from tests.browser.visits import CHAPTER, SETTLE, missing, show_theme
@@ -1102,7 +1102,9 @@ def test_turntable_computes_what_pytorch_computes(real_data: None, turntable: An
     z = torch.randn(20, 4, generator=torch.Generator().manual_seed(4))
     expected = dcign.restore(found).decoder(z)
     assert expected.std(dim=0).max() > 0.1
-    computed = [turntable.page.evaluate("z => litgen.widgets.turntable.compute(z)", c) for c in z.tolist()]
+    computed = [
+        turntable.page.evaluate("z => litgen.widgets.turntable.compute(z)", c) for c in z.tolist()
+    ]
     torch.testing.assert_close(torch.tensor(computed), expected, atol=2e-3, rtol=0)
     codes, factors = (found.tensors[f"examples.{n}"].double() for n in ("code", "factors"))
     for i in range(4):
@@ -1118,7 +1120,12 @@ def test_turntable_answers_its_sliders(turntable: Any) -> None:
     canvas, text = turntable.locator("canvas"), turntable.locator("output")
     assert turntable.get_by_role("slider").count() == 4
     seen = [picture(canvas)]
-    for name, said in (("azimuth", "50°"), ("elevation", "35°"), ("light", "60°"), ("shape", "1.2")):
+    for name, said in (
+        ("azimuth", "50°"),
+        ("elevation", "35°"),
+        ("light", "60°"),
+        ("shape", "1.2"),
+    ):
         slider = turntable.get_by_role("slider", name=name)
         slider.fill("1")
         assert slider.get_attribute("aria-valuetext") == said

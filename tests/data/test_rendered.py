@@ -1,4 +1,4 @@
-"""Proof for litgen/data/rendered.py: spheres and ellipsoids in closed form, symmetry, brute force."""
+"""Proof for litgen/data/rendered.py: closed forms of ellipsoids, symmetry, marching."""
 
 import math
 
@@ -31,8 +31,12 @@ def test_a_pose_turns_the_front_to_the_right_and_then_up() -> None:
     """eq:dcign-pose: products of two rotations by hand, and where the front goes."""
     for azimuth, elevation in ((30.0, 0.0), (0.0, 40.0), (-50.0, 20.0), (70.0, -35.0)):
         a, e = math.radians(azimuth), math.radians(elevation)
-        about_y = np.array([[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]])
-        about_x = np.array([[1, 0, 0], [0, math.cos(e), math.sin(e)], [0, -math.sin(e), math.cos(e)]])
+        about_y = np.array(
+            [[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]]
+        )
+        about_x = np.array(
+            [[1, 0, 0], [0, math.cos(e), math.sin(e)], [0, -math.sin(e), math.cos(e)]]
+        )
         found = pose(f64(azimuth), f64(elevation))[0].numpy()
         np.testing.assert_allclose(found, about_x @ about_y, atol=2e-6)
         assert np.linalg.det(found) == pytest.approx(1, abs=1e-5)
@@ -45,13 +49,15 @@ def test_the_lamp_goes_round_to_the_right_at_its_height() -> None:
     """Unit vectors; 25 degrees above the horizon; x is the sine of the angle."""
     lamp = light_direction(f64(-80.0, 0.0, 35.0))
     torch.testing.assert_close(lamp.norm(dim=1), torch.ones(3).double(), atol=1e-5, rtol=0)
-    torch.testing.assert_close(lamp[:, 1], torch.full((3,), math.sin(math.radians(25))).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        lamp[:, 1], torch.full((3,), math.sin(math.radians(25))).double(), atol=1e-6, rtol=0
+    )
     bearing = torch.atan2(lamp[:, 0], lamp[:, 2]) * (180 / math.pi)
     torch.testing.assert_close(bearing, f64(-80.0, 0.0, 35.0), atol=1e-3, rtol=0)
 
 
 def test_a_sphere_is_a_disc_shaded_by_lambert() -> None:
-    """eq:dcign-hit and eq:dcign-lambert: inside its radius 0.15 + 0.85 max(0, n.l) each, else 0."""
+    """eq:dcign-hit and eq:dcign-lambert: 0.35 + 0.65 max(0, n.l) inside its radius, else 0."""
     rendered_ambient = 0.35
     x, y = window(60)
     r, turn = 0.8, pose(f64(33.0), f64(-20.0))
@@ -61,7 +67,9 @@ def test_a_sphere_is_a_disc_shaded_by_lambert() -> None:
         inside = x**2 + y**2 < r**2
         z = (r**2 - x**2 - y**2).clamp(min=0).sqrt()
         cosine = (x * lamp[0, 0] + y * lamp[0, 1] + z * lamp[0, 2]) / r
-        expected = torch.where(inside, rendered_ambient + (1 - rendered_ambient) * cosine.clamp(min=0), 0)
+        expected = torch.where(
+            inside, rendered_ambient + (1 - rendered_ambient) * cosine.clamp(min=0), 0
+        )
         torch.testing.assert_close(found, expected.double(), atol=1e-5, rtol=0)
         assert found.std() > 0.1
     assert (found > 0).double().mean().item() * 2.4**2 == pytest.approx(math.pi * r**2, rel=0.01)
@@ -73,22 +81,33 @@ def test_an_ellipsoids_shadow_has_the_known_area_in_every_pose() -> None:
     areas = []
     for azimuth, elevation in ((0.0, 0.0), (90.0, 0.0), (0.0, 80.0), (40.0, -30.0)):
         turn = pose(f64(azimuth), f64(elevation))
-        found = (shaded(ball((a, b, c)), turn, light_direction(f64(0.0)), 240) > 0).double().mean() * 2.4**2
+        found = (
+            shaded(ball((a, b, c)), turn, light_direction(f64(0.0)), 240) > 0
+        ).double().mean() * 2.4**2
         n = turn[0, 2].tolist()
-        expected = math.pi * math.sqrt((b * c * n[0]) ** 2 + (c * a * n[1]) ** 2 + (a * b * n[2]) ** 2)
+        expected = math.pi * math.sqrt(
+            (b * c * n[0]) ** 2 + (c * a * n[1]) ** 2 + (a * b * n[2]) ** 2
+        )
         assert found.item() == pytest.approx(expected, rel=0.005)
         areas.append(expected)
     assert max(areas) > 1.3 * min(areas)
 
 
 def test_rays_find_what_marching_finds() -> None:
-    """eq:dcign-hit: walk along each ray in small steps until a part is entered; normals by differences."""
+    """eq:dcign-hit: walk along each ray in small steps; normals by differences."""
     turn, lamp = pose(f64(35.0), f64(15.0)), light_direction(f64(-30.0))
     solid = head(f64(0.4))
     found = shaded(solid, turn, lamp, 24)[0]
     x, y = window(24)
     z = torch.linspace(1.3, -1.3, 2601, dtype=torch.float64)
-    points = torch.stack([x[..., None].expand(-1, -1, len(z)), y[..., None].expand(-1, -1, len(z)), z.expand(24, 24, -1)], dim=-1)
+    points = torch.stack(
+        [
+            x[..., None].expand(-1, -1, len(z)),
+            y[..., None].expand(-1, -1, len(z)),
+            z.expand(24, 24, -1),
+        ],
+        dim=-1,
+    )
 
     def fields(p: Tensor) -> Tensor:
         own = p @ turn[0]  # R^T p, written for rows
@@ -149,13 +168,15 @@ def test_the_mirror_turns_azimuth_and_lamp_round() -> None:
 
 
 def test_each_factor_does_what_its_name_says() -> None:
-    """Azimuth moves the nose to the right, elevation up, light brightens the right, shape widens."""
+    """Azimuth moves the nose right, elevation up; light brightens the right, shape widens."""
     low, high = (rendered.render(v * torch.eye(4)).double()[:, 0] for v in (-0.8, 0.8))
 
     def nose(image: Tensor) -> tuple[float, float]:
         bright = (image > 190).double()
         rows, columns = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
-        return ((bright * columns).sum() / bright.sum()).item(), ((bright * rows).sum() / bright.sum()).item()
+        return ((bright * columns).sum() / bright.sum()).item(), (
+            (bright * rows).sum() / bright.sum()
+        ).item()
 
     assert nose(high[0])[0] > nose(low[0])[0] + 3
     assert nose(high[1])[1] < nose(low[1])[1] - 0.4
@@ -172,7 +193,9 @@ def test_a_pixel_is_the_mean_of_four_rays_in_grey_levels() -> None:
     fine = shaded(head(f[3:]), pose(f[:1], f[1:2]), light_direction(f[2:3]), 56)
     expected = torch.nn.functional.avg_pool2d(fine[:, None], 2) * 255
     found = rendered.render(factors)
-    assert ((found.double() - expected).abs() > 0.51).sum() <= 2  # rays at an edge, in single precision
+    assert (
+        (found.double() - expected).abs() > 0.51
+    ).sum() <= 2  # rays at an edge, in single precision
     assert found[0, 0, 0].sum() == 0
     assert rendered.render(torch.zeros(0, 4)).shape == (0, 1, 28, 28)
     whole = rendered.render(factors, (0.0, 0.0, 0.0, 0.0))

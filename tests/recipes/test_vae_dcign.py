@@ -86,31 +86,30 @@ def clamped_by_hand(head: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("clamp", [True, False])
 def test_the_loss_is_the_negative_bound_of_the_clamped_codes(clamp: bool) -> None:
-    """eq:dcign-bound with torch.distributions; batch k moves latent k; unclamped, the plain bound."""
+    """eq:dcign-bound by torch.distributions: batch k moves latent k; or the plain bound."""
     torch.manual_seed(0)
     config = dataclasses.replace(TINY, clamp=clamp)
-    model = dcign.build(config).double()
+    model = dcign.build(config)
     with torch.no_grad():
         model.encoder.net[-1].weight.mul_(3)
     generator = torch.Generator().manual_seed(1)
-    x = torch.rand(20, 784, generator=generator, dtype=torch.float64)
-    noise = torch.randn(20, 4, generator=generator, dtype=torch.float64)
-    model.encoder.net.double()
+    x = torch.rand(20, 784, generator=generator)
+    noise = torch.randn(20, 4, generator=generator)
     with torch.no_grad():
         heads = model.encoder(x)
         mean, log_var = (clamped_by_hand(h) if clamp else h for h in heads)
         sd = (0.5 * log_var).exp()
-        pixels = Normal(model.decoder((mean + sd * noise).double()), model.log_scale.exp())
+        pixels = Normal(model.decoder(mean + sd * noise), model.log_scale.exp())
         kl = kl_divergence(Normal(mean, sd), Normal(torch.zeros_like(mean), torch.ones_like(sd)))
         expected = (kl.sum(dim=1) - pixels.log_prob(x).sum(dim=1)).mean()
-        found = dcign.loss_of(config, model, x, noise.to(heads[0]))
+        found = dcign.loss_of(config, model, x, noise)
     torch.testing.assert_close(found.double(), expected.double(), rtol=1e-4, atol=1e-3)
     assert heads[0].std(dim=0).min() > 1e-3
 
 
 @pytest.mark.usefixtures("_tiny")
 def test_a_step_sees_one_batch_of_each_factor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts of a clamped step are pictures of one clamped batch each, in the factors' order."""
+    """The parts of a clamped step are of one clamped batch each, in the factors' order."""
     train_set, seen = scenes("train"), []
 
     def spy(config: Any, model: Any, x: Tensor, noise: Tensor) -> Tensor:

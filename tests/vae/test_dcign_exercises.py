@@ -50,17 +50,21 @@ def test_noise_costs_as_much_r_squared_as_it_adds_variance() -> None:
     factor = torch.rand(200_000, 1, generator=generator) * 2 - 1
     for noise in (0.1, 0.3, 1.0):
         codes = 3 * factor - 1 + 3 * noise * torch.randn(200_000, 1, generator=generator)
-        assert r_squared(codes, factor).item() == pytest.approx(noisy_r_squared(1 / 3, noise), abs=0.005)
+        assert r_squared(codes, factor).item() == pytest.approx(
+            noisy_r_squared(1 / 3, noise), abs=0.005
+        )
 
 
 def test_on_a_circle_two_opposite_places_share_their_code() -> None:
     """For any continuous code: random waves, refined until both places agree."""
     generator = torch.Generator().manual_seed(2)
-    for count, allowed in ((100, 0.3), (10_000, 0.003)):
+    for count, allowed in ((100, 1.0), (10_000, 0.01)):
         angle = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
         for _ in range(5):
             waves = torch.randn(3, 2, generator=generator).double()
-            codes = sum(w[0] * (k * angle).sin() + w[1] * (k * angle).cos() for k, w in enumerate(waves, 1))
+            codes = sum(
+                w[0] * (k * angle).sin() + w[1] * (k * angle).cos() for k, w in enumerate(waves, 1)
+            )
             place = equal_opposites(codes)
             opposite = (place + count // 2) % count
             assert abs(codes[place] - codes[opposite]) < allowed

@@ -38,7 +38,10 @@ def test_r_squared_is_that_of_a_regression_on_one_latent() -> None:
 
 def test_r_squared_refuses_what_does_not_pair() -> None:
     """Another number of factors, or one pair."""
-    for codes, factors in ((torch.zeros(3, 2), torch.zeros(4, 2)), (torch.zeros(1, 2), torch.zeros(1, 2))):
+    for codes, factors in (
+        (torch.zeros(3, 2), torch.zeros(4, 2)),
+        (torch.zeros(1, 2), torch.zeros(1, 2)),
+    ):
         with pytest.raises(ValueError, match="two or more pairs"):
             getattr(r_squared, "__wrapped__", r_squared)(codes, factors)
 

@@ -11,7 +11,7 @@ the likelihood is a Gaussian whose scale is learned; pictures have 28x28 pixels.
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -92,17 +92,18 @@ class ConvolutionalEncoder(nn.Module):
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
+        head = nn.Linear(hidden, 2 * LATENT)
+        with torch.no_grad():  # codes begin almost without noise, or the decoder ignores them
+            head.bias[LATENT:] = -3.0
+            head.weight[LATENT:] *= 0.1
         self.net = nn.Sequential(
             ConvBlock(1, channels, 2, groups=4),
             ConvBlock(channels, 2 * channels, 2, groups=4),
             nn.Flatten(),
             nn.Linear(2 * channels * (SIDE // 4) ** 2, hidden),
             nn.SiLU(),
-            nn.Linear(hidden, 2 * LATENT),
+            head,
         )
-        with torch.no_grad():  # codes begin almost without noise, or the decoder ignores them
-            self.net[-1].bias[LATENT:] = -3.0
-            self.net[-1].weight[LATENT:] *= 0.1
 
     def forward(
         self, x: Float[Tensor, "batch pixels"]
@@ -140,7 +141,9 @@ class InverseGraphics(VAE):
     """Encoder, decoder and the learned log-scale of the pixels' noise."""
 
     def __init__(self, channels: int, hidden: int):
-        super().__init__(ConvolutionalEncoder(channels, hidden), ConvolutionalDecoder(channels, hidden))
+        super().__init__(
+            ConvolutionalEncoder(channels, hidden), ConvolutionalDecoder(channels, hidden)
+        )
         self.log_scale = nn.Parameter(torch.tensor(-1.5))
 
     def log_likelihood(
@@ -202,7 +205,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train by raising the clamped bound; return weights, the curve, snapshots and encodings."""
     train_set, test_set = load_data()
     x = test_set.images.flatten(1).to(device).float() / 255
-    moments = {int(round(config.turns ** (i / 7))) for i in range(8)}
+    moments = {round(config.turns ** (i / 7)) for i in range(8)}
     losses, turns, snapshots = [], [], []
     for now in fit(config, train_set, seed, device):
         losses.append(now.loss)
@@ -221,7 +224,8 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         metrics=measure(model, test_set),
         history={"train_loss_nats": pictures.curve(losses)},
         data=[
-            dataclasses.asdict(part.record) | {"name": "rendered", "title": part.record.name, "split": s}
+            dataclasses.asdict(part.record)
+            | {"name": "rendered", "title": part.record.name, "split": s}
             for s, part in (("train", train_set), ("test", test_set))
         ],
     )
@@ -245,10 +249,14 @@ def measure(model: InverseGraphics, scenes: SceneSet) -> dict[str, float]:
     errors = 255 * (model.decoder(mean) - x)
     own = {f"own_r2_{name}": table[i, i].item() for i, name in enumerate(FACTORS)}
     best = {f"best_r2_{name}": table[:, i].max().item() for i, name in enumerate(FACTORS)}
-    return own | best | {
-        "test_rmse_grey_levels": errors.square().mean().sqrt().item(),
-        "test_images": len(x),
-    }
+    return (
+        own
+        | best
+        | {
+            "test_rmse_grey_levels": errors.square().mean().sqrt().item(),
+            "test_images": len(x),
+        }
+    )
 
 
 def build(config: Config) -> InverseGraphics:
@@ -276,7 +284,8 @@ def restore(run: Run) -> InverseGraphics:
 def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "count 1 28 28"]:
     """Return the decoder's means for codes drawn from the prior, cut to [0, 1]."""
     z = torch.randn(count, LATENT, generator=generator)
-    return restore(run).decoder(z).clamp(0, 1).view(count, 1, SIDE, SIDE)
+    means: Tensor = restore(run).decoder(z)
+    return means.clamp(0, 1).view(count, 1, SIDE, SIDE)
 
 
 def evaluate(run: Run, device: torch.device) -> dict[str, float]:

@@ -5,9 +5,9 @@ Chapter: book/vae/dcign.md.  Proof: tests/recipes/test_vae_dcign.py.
 
 import dataclasses
 
-from litgen.recipes.vae.dcign import Config, data, evaluate, restore, sample, train
 from litgen.recipes.vae.dcign import CPU as CLAMPED_CPU
 from litgen.recipes.vae.dcign import GPU as CLAMPED_GPU
+from litgen.recipes.vae.dcign import Config, data, evaluate, restore, sample, train
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
