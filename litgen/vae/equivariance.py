@@ -1,4 +1,4 @@
-"""Does a latent follow its own factor, and stay where it is when another one moves?
+"""Whether a latent follows its own factor, and stays where it is when another one moves.
 
 Chapter: book/vae/dcign.md.  Proof: tests/vae/test_equivariance.py.
 Reference: Kulkarni, Whitney, Kohli & Tenenbaum, "Deep Convolutional Inverse Graphics Network"
