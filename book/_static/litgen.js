@@ -1703,6 +1703,47 @@
     ];
   };
 
+  // An object turned, tilted and lit by a decoder: one slider for each known factor, with its own dial to a latent.
+  makers.turntable = function (payload) {
+    const compute = tinynet.network(payload.net);
+    const { side, names, units, limits, offsets, slopes, start } = payload;
+    const picture = element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": "The decoder's picture of the head in the chosen pose, light and shape" });
+    const sliders = names.map((_, i) => element("input", { type: "range", min: -1, max: 1, step: 0.02, value: start[i] }));
+    const shown = names.map(() => element("span", {}));
+    const front = element("button", { type: "button" }, "Front");
+    const text = element("output", { "aria-live": "off" });
+
+    const code = (shares) => shares.map((share, i) => offsets[i] + slopes[i] * share);
+
+    function draw() {
+      const z = code(sliders.map((s) => +s.value));
+      const context = picture.getContext("2d");
+      const image = context.createImageData(side, side);
+      compute(z).forEach((v, i) => image.data.set([255 * v, 255 * v, 255 * v, 255], 4 * i)); // clamps
+      context.putImageData(image, 0, 0);
+      sliders.forEach((slider, i) => {
+        const value = `${(slider.value * limits[i]).toFixed(units[i] ? 0 : 1)}${units[i]}`;
+        shown[i].textContent = value;
+        slider.setAttribute("aria-valuetext", value);
+      });
+      text.textContent = `z = (${z.map((v) => v.toFixed(2)).join(", ")})`;
+    }
+
+    function choose(shares) {
+      sliders.forEach((slider, i) => (slider.value = shares[i]));
+      draw();
+    }
+
+    front.addEventListener("click", () => choose(names.map(() => 0)));
+    sliders.forEach((slider) => slider.addEventListener("input", draw));
+    draw();
+    litgen.widgets.turntable = { compute: (z) => [...compute(z)], code, choose };
+    return [
+      element("div", { class: "litgen-panes" }, picture),
+      element("div", { class: "litgen-controls" }, ...sliders.map((slider, i) => element("label", {}, names[i], slider, shown[i])), front, text),
+    ];
+  };
+
   // Samples of three clusters that can be moved, widened, thinned out or copied; all metrics live.
   makers["judged-plane"] = function (payload) {
     const { centres, sd, extent, k, order } = payload;

@@ -27,7 +27,7 @@ from litgen.recipes import density_protocol
 from litgen.recipes.flows import moons as flow_moons
 from litgen.recipes.gan import conditional_digits
 from litgen.recipes.primer import classifier
-from litgen.recipes.vae import plane
+from litgen.recipes.vae import dcign, plane
 from litgen.recipes.words import addresses
 from litgen.words import similarity
 from tests.browser.visits import CHAPTER, SETTLE, missing, show_theme
@@ -1080,3 +1080,59 @@ def test_class_sweep_answers_its_sliders(sweep: Any) -> None:
     sweep.locator("button", has_text="Play class").click()
     assert eventually(lambda: "of" in text.inner_text())
     sweep.locator("button", has_text="Pause").click()
+
+
+# turntable ---------------------------------------------------------------------------------------
+
+GRAPHICS = "book/vae/dcign.html"
+
+
+@pytest.fixture
+def turntable(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the head that sliders turn on a page of its own."""
+    return started(open_page(GRAPHICS, formulas=False), "turntable")
+
+
+def test_turntable_computes_what_pytorch_computes(real_data: None, turntable: Any) -> None:
+    """Every pixel of 20 random codes to 2e-3, and the dials lead from factors to their latents."""
+    profile, _ = runs.planned("vae/dcign")
+    found = runs.find("vae/dcign", profile)
+    if found is None:
+        missing("no fresh run of vae/dcign: `make book` trains it")
+    z = torch.randn(20, 4, generator=torch.Generator().manual_seed(4))
+    expected = dcign.restore(found).decoder(z)
+    assert expected.std(dim=0).max() > 0.1
+    computed = [
+        turntable.page.evaluate("z => litgen.widgets.turntable.compute(z)", c) for c in z.tolist()
+    ]
+    torch.testing.assert_close(torch.tensor(computed), expected, atol=2e-3, rtol=0)
+    codes, factors = (found.tensors[f"examples.{n}"].double() for n in ("code", "factors"))
+    for i in range(4):
+        slope, offset = np.polyfit(factors[:, i].numpy(), codes[:, i].numpy(), 1)
+        for share in (-1.0, 0.5):
+            shares = [share if j == i else 0.0 for j in range(4)]
+            code = turntable.page.evaluate("s => litgen.widgets.turntable.code(s)", shares)
+            assert code[i] == pytest.approx(offset + slope * share, abs=1e-3)
+
+
+def test_turntable_answers_its_sliders(turntable: Any) -> None:
+    """Each slider changes the picture and says its value; the button looks at the front."""
+    canvas, text = turntable.locator("canvas"), turntable.locator("output")
+    assert turntable.get_by_role("slider").count() == 4
+    seen = [picture(canvas)]
+    for name, said in (
+        ("azimuth", "50°"),
+        ("elevation", "35°"),
+        ("light", "60°"),
+        ("shape", "1.2"),
+    ):
+        slider = turntable.get_by_role("slider", name=name)
+        slider.fill("1")
+        assert slider.get_attribute("aria-valuetext") == said
+        seen.append(picture(canvas))
+        assert (seen[-1] != seen[-2]).any()
+        assert (seen[-1][..., 3] == 255).all()
+    before = text.inner_text()
+    turntable.get_by_role("button", name="Front").click()
+    assert text.inner_text() != before
+    assert turntable.get_by_role("slider", name="azimuth").get_attribute("aria-valuetext") == "0°"
