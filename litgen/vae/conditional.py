@@ -29,6 +29,7 @@ __all__ = [
     "log_conditional",
     "log_weights",
     "randomized_rank",
+    "reliability",
 ]
 
 ConditionalEncoder = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -157,6 +158,29 @@ def randomized_rank(
     below = (drawn < truth).sum(dim=0)
     ties = (drawn == truth).sum(dim=0)
     return (below + uniform * (ties + 1)) / (len(drawn) + 1)
+
+
+def reliability(
+    probability: Float[Tensor, " events"], happened: Float[Tensor, " events"], bins: int = 10
+) -> tuple[Float[Tensor, " bins"], Float[Tensor, " bins"], Float[Tensor, " bins"]]:
+    """Return each bin's mean probability, its frequency of ones, and its events.
+
+    Bins of equal width hold their lower edge; empty ones hold zeros. Implements
+    eq:cvae-reliability.
+
+    Raises:
+        ValueError: no bins, or not one outcome for each probability.
+    """
+    if bins < 1:
+        raise ValueError(f"bins must be positive, got {bins}")
+    if probability.shape != happened.shape:
+        raise ValueError(f"{len(probability)} probabilities, {len(happened)} outcomes")
+    which = (probability * bins).long().clamp(max=bins - 1)
+    zeros = probability.new_zeros(bins)
+    events = zeros.index_add(0, which, torch.ones_like(probability))
+    said = zeros.index_add(0, which, probability) / events.clamp(min=1)
+    frequency = zeros.index_add(0, which, happened.to(probability)) / events.clamp(min=1)
+    return said, frequency, events
 
 
 def _check_count(x: Tensor, condition: Tensor) -> None:

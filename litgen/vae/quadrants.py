@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from litgen.shapes import Bool, Float
+from litgen.shapes import Bool, Float, Int, UInt8
 
-__all__ = ["ORDER", "Quadrants", "neighbour_probabilities"]
+__all__ = ["ORDER", "Quadrants", "nearest", "neighbour_probabilities"]
 
 ORDER = ("bottom left", "top left", "bottom right")
 """Quadrants in the order in which they are shown; the top right one always stays hidden."""
@@ -51,9 +51,9 @@ class Quadrants:
         return mask.flatten()
 
     def split(
-        self, images: Float[Tensor, "*batch pixels"]
-    ) -> tuple[Float[Tensor, "*batch rest"], Float[Tensor, "*batch given"]]:
-        """Return (x, condition): the hidden pixels and the seen ones, row by row.
+        self, images: Float[Tensor, "*batch pixels"] | UInt8[Tensor, "*batch pixels"]
+    ) -> tuple[Tensor, Tensor]:
+        """Return (x, condition): hidden pixels (..., rest) and seen ones (..., given), row by row.
 
         Raises:
             ValueError: images with another number of pixels.
@@ -85,29 +85,40 @@ class Quadrants:
         return images
 
 
-def neighbour_probabilities(
+def nearest(
     condition: Float[Tensor, "batch given"],
-    known_condition: Float[Tensor, "examples given"],
-    known_x: Float[Tensor, "examples rest"],
+    known: Float[Tensor, "examples given"],
     neighbours: int,
-    pseudo_count: float,
-) -> Float[Tensor, "batch rest"]:
-    """Average the hidden pixels of the examples whose seen pixels are nearest.
-
-    Implements eq:cvae-neighbour: nearest in squared distance, and ``pseudo_count`` white and as
-    many black pixels are added, so that no probability is 0 or 1.
+) -> Int[Tensor, "batch neighbours"]:
+    """Return which examples' seen pixels are nearest in squared distance, the nearest first.
 
     Raises:
-        ValueError: fewer examples than neighbours, or a pseudo-count that is not positive.
+        ValueError: other pixels than the examples have, or fewer examples than neighbours.
     """
-    if not 1 <= neighbours <= len(known_x):
-        raise ValueError(f"{neighbours} neighbours asked for among {len(known_x)} examples")
+    if condition.shape[-1] != known.shape[-1]:
+        raise ValueError(
+            f"conditions have {condition.shape[-1]} pixels, the examples {known.shape[-1]}"
+        )
+    if not 1 <= neighbours <= len(known):
+        raise ValueError(f"{neighbours} neighbours asked for among {len(known)} examples")
+    # |y - y'|^2 without the term |y|^2, which does not change the order
+    distance = known.square().sum(dim=1) - 2 * condition @ known.T
+    return distance.topk(neighbours, dim=1, largest=False).indices
+
+
+def neighbour_probabilities(
+    x: Float[Tensor, "examples rest"],
+    chosen: Int[Tensor, "batch neighbours"],
+    pseudo_count: float,
+) -> Float[Tensor, "batch rest"]:
+    """Average the hidden pixels of the chosen examples. Implements eq:cvae-neighbour.
+
+    ``pseudo_count`` white and as many black pixels are added, so that no probability is 0 or 1.
+
+    Raises:
+        ValueError: a pseudo-count that is not positive.
+    """
     if not pseudo_count > 0:
         raise ValueError(f"pseudo_count must be positive, got {pseudo_count}")
-    # |y - y'|^2 without the term |y|^2, which does not change the order
-    distance = known_condition.square().sum(dim=1) - 2 * condition @ known_condition.T
-    nearest = distance.topk(neighbours, dim=1, largest=False).indices
-    total = torch.zeros(len(condition), known_x.shape[1], dtype=known_x.dtype).to(known_x.device)
-    for column in nearest.T:
-        total += known_x[column]
-    return (total + pseudo_count) / (neighbours + 2 * pseudo_count)
+    total = torch.stack([x[column] for column in chosen.T]).sum(dim=0)
+    return (total + pseudo_count) / (chosen.shape[1] + 2 * pseudo_count)

@@ -65,13 +65,13 @@ class Config:
     """
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
-    hidden: tuple[int, ...] = (320,)
+    hidden: tuple[int, ...] = (256,)
     latent: int = 10
     epochs: int = 5
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    batch_size: int = 200
+    learning_rate: float = 3e-3
     test_images: int = 1_000
-    samples: int = 100
+    samples: int = 50
     mixed: bool = True
 
 

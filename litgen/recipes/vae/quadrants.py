@@ -9,7 +9,6 @@ baseline network that gives every hidden pixel one probability. Nearest neighbou
 among the training images.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from litgen.training import Player, half_rounded, minibatches, mixed_precision, 
 from litgen.vae import conditional
 from litgen.vae.conditional_networks import CVAE, Decoder, Encoder, LearnedPrior
 from litgen.vae.likelihoods import bernoulli
-from litgen.vae.quadrants import Quadrants, neighbour_probabilities
+from litgen.vae.quadrants import Quadrants, nearest, neighbour_probabilities
 
 __all__ = [
     "CPU",
@@ -49,7 +48,7 @@ __all__ = [
     "train",
 ]
 
-CHOICES = [(1, 0.2), (1, 0.4), (10, 0.3), (10, 0.6), (30, 0.5), (30, 1.0), (100, 1.0)]
+CHOICES = [(1, 0.1), (1, 0.2), (1, 0.4), (10, 0.3), (10, 0.6), (40, 0.5), (40, 1.0)]
 """Neighbours and pseudo-counts among which the training images choose."""
 
 
@@ -67,6 +66,7 @@ class Config:
         baseline_epochs: the same for the baseline.
         batch_size: images in a step.
         learning_rate: of Adam at the start; it falls to zero along half a cosine.
+        known: training images among which neighbours are looked up; 500 others validate.
         test_images: images of the test set that are evaluated.
         samples: codes for log p(x|y), from the encoder and from the prior.
         mixed: let networks compute in bfloat16 where the hardware has it.
@@ -74,27 +74,29 @@ class Config:
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
     quadrants: tuple[int, ...] = (1, 2, 3)
-    hidden: tuple[int, ...] = (256,)
-    baseline: tuple[int, ...] = (256, 256)
+    hidden: tuple[int, ...] = (192,)
+    baseline: tuple[int, ...] = (192,)
     latent: int = 16
-    epochs: int = 3
-    baseline_epochs: int = 3
+    epochs: int = 2
+    baseline_epochs: int = 2
     batch_size: int = 200
     learning_rate: float = 2e-3
+    known: int = 20_000
     test_images: int = 1_000
-    samples: int = 100
+    samples: int = 50
     mixed: bool = True
 
 
 CPU = Config()
 GPU = Config(
-    hidden=(1_000, 1_000),
-    baseline=(1_000, 1_000),
-    latent=50,
+    hidden=(176, 176),
+    baseline=(176, 176),
+    latent=32,
     epochs=100,
-    baseline_epochs=10,
+    baseline_epochs=15,
     batch_size=500,
     learning_rate=1e-3,
+    known=59_500,
     test_images=10_000,
     samples=2_000,
 )
@@ -113,8 +115,8 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     train_set, test_set = load_data(config)
     pixels = train_set.images.flatten(1).to(device)
     x = test_images(config, test_set).to(device)
-    tensors = {"examples.x": x[:1000].to(torch.uint8).cpu()}
-    tensors["examples.label"] = test_set.labels[: len(x)][:1000].to(torch.uint8)
+    tensors = {"examples.x": x[:500].to(torch.uint8).cpu()}
+    tensors["examples.label"] = test_set.labels[: len(x)][:500].to(torch.uint8)
     metrics: dict[str, float] = {"test_images": len(x), "samples": config.samples}
     history = {}
     with pictures.one_thread(device):
@@ -128,7 +130,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
                 for name, value in now.model.state_dict().items():
                     tensors[f"{kind}{count}.{name}"] = value
                 metrics |= measure(config, kind, count, now.model, x)
-            metrics |= neighbours(count, pixels, x)
+            metrics |= neighbours(config, count, pixels, x)
     return Run(tensors, metrics, history, pictures.records(config.data, train_set, test_set))
 
 
@@ -152,14 +154,16 @@ def fit(
     shuffle = torch.Generator().manual_seed(seed)
     draws = torch.Generator(pixels.device).manual_seed(seed)
     model = build(config, kind, count, pixels.shape[1]).to(pixels.device)
-    cut = Quadrants(math.isqrt(pixels.shape[1]), count)
+    hidden, seen = Quadrants(math.isqrt(pixels.shape[1]), count).split(pixels)
+    rest = hidden.shape[1]
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     epochs = config.epochs if kind == "cvae" else config.baseline_epochs
     turns = epochs * (len(pixels) // config.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=turns)
 
     def loss(batch: Tensor) -> Tensor:
-        x, condition = cut.split(binarize(batch, draws))
+        pair = binarize(batch, draws)
+        x, condition = pair[:, :rest], pair[:, rest:]
         with mixed_precision(x.device, config.mixed):
             if isinstance(model, CVAE):
                 noise = torch.randn(len(x), config.latent, generator=draws, device=x.device)
@@ -168,7 +172,8 @@ def fit(
                 return -terms.bound.mean()
             return -bernoulli(x, model(condition).float()).mean()
 
-    batches = minibatches(pixels, config.batch_size, shuffle)
+    parts = torch.cat([hidden, seen], dim=1)  # cut once, not at every step
+    batches = minibatches(parts, config.batch_size, shuffle)
     game = play([Player(kind, optimizer, loss)], batches, turns)
     for step in tqdm(game, total=turns, desc=f"{kind}, {count} seen", unit="step"):
         schedule.step()
@@ -247,36 +252,37 @@ def measure(
 
 @torch.no_grad()
 def neighbours(
+    config: Config,
     count: int,
     pixels: UInt8[Tensor, "images pixels"],
     images: Float[Tensor, "images pixels"],
 ) -> dict[str, float]:
     """Return -log p(x|y) of the nearest neighbour and of the best number of them, in nats.
 
-    The numbers of neighbours and pseudo-counts are chosen on a sixtieth of the training images,
-    which are then no neighbours.
+    Both numbers, of neighbours and pseudo-counts, are chosen on training images that are no
+    neighbours.
     """
     cut = Quadrants(math.isqrt(images.shape[1]), count)
-    held_out = max(1, len(pixels) // 60)
-    generator = torch.Generator().manual_seed(1)
-    known_condition = cut.split(binarize(pixels.cpu(), generator))[1].to(pixels.device)
-    known_x = cut.split(pixels)[0].float() / 255
+    known, validation = pixels[: config.known], pixels[config.known :][:500]
+    draws = torch.Generator().manual_seed(1)
+    known_condition = cut.split(binarize(known.cpu(), draws))[1].to(pixels.device)
+    known_x = cut.split(known)[0].float() / 255
+    most = max(k for k, _ in CHOICES)
 
-    def nats(x: Tensor, condition: Tensor, start: int, choice: tuple[int, float]) -> float:
-        near = neighbour_probabilities(
-            condition, known_condition[start:], known_x[start:], *choice
-        )
+    def nats(x: Tensor, order: Tensor, k: int, pseudo_count: float) -> float:
+        near = neighbour_probabilities(known_x, order[:, :k], pseudo_count)
         return -bernoulli(x, near.logit()).mean().item()
 
-    choices = [choice for choice in CHOICES if choice[0] <= len(pixels) - held_out]
-    validation = binarize(pixels[:held_out].cpu(), generator).to(pixels.device)
-    errors = {choice: nats(*cut.split(validation), held_out, choice) for choice in choices}
-    best = min(errors, key=errors.__getitem__)
-    nearest = min((c for c in choices if c[0] == 1), key=errors.__getitem__)
+    x, condition = cut.split(binarize(validation.cpu(), draws).to(pixels.device))
+    order = nearest(condition, known_condition, most)
+    errors = {choice: nats(x, order, *choice) for choice in CHOICES}
+    best = min(CHOICES, key=errors.__getitem__)
+    single = min((choice for choice in CHOICES if choice[0] == 1), key=errors.__getitem__)
     x, condition = cut.split(images)
+    order = nearest(condition, known_condition, most)
     return {
-        f"nearest_{count}_nats": nats(x, condition, 0, nearest),
-        f"neighbours_{count}_nats": nats(x, condition, 0, best),
+        f"nearest_{count}_nats": nats(x, order, *single),
+        f"neighbours_{count}_nats": nats(x, order, *best),
         f"neighbours_{count}": best[0],
     }
 
@@ -332,7 +338,7 @@ def evaluate(run: Run, device: torch.device) -> dict[str, float]:
         kind, count = name[:-1], int(name[-1])
         metrics |= measure(config, kind, count, model.to(device), x)
     for count in config.quadrants:
-        metrics |= neighbours(count, pixels, x)
+        metrics |= neighbours(config, count, pixels, x)
     return metrics
 
 
