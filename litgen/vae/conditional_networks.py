@@ -137,7 +137,7 @@ class Decoder(nn.Module):
 class CVAE(nn.Module):
     """An encoder, a prior and a decoder that are trained and stored together."""
 
-    def __init__(self, encoder: nn.Module, prior: nn.Module, decoder: nn.Module):
+    def __init__(self, encoder: Encoder, prior: LearnedPrior | StandardPrior, decoder: Decoder):
         super().__init__()
         self.encoder, self.prior, self.decoder = encoder, prior, decoder
 

@@ -117,7 +117,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     x = test_images(config, test_set).to(device)
     tensors = {"examples.x": x[:500].to(torch.uint8).cpu()}
     tensors["examples.label"] = test_set.labels[: len(x)][:500].to(torch.uint8)
-    metrics: dict[str, float] = {"test_images": len(x), "samples": config.samples}
+    metrics: dict[str, float] = {"test_images": float(len(x)), "samples": float(config.samples)}
     history = {}
     with pictures.one_thread(device):
         for count in config.quadrants:
@@ -254,8 +254,8 @@ def measure(
 def neighbours(
     config: Config,
     count: int,
-    pixels: UInt8[Tensor, "images pixels"],
-    images: Float[Tensor, "images pixels"],
+    pixels: UInt8[Tensor, "train pixels"],
+    images: Float[Tensor, "test pixels"],
 ) -> dict[str, float]:
     """Return -log p(x|y) of the nearest neighbour and of the best number of them, in nats.
 
@@ -283,7 +283,7 @@ def neighbours(
     return {
         f"nearest_{count}_nats": nats(x, order, *single),
         f"neighbours_{count}_nats": nats(x, order, *best),
-        f"neighbours_{count}": best[0],
+        f"neighbours_{count}": float(best[0]),
     }
 
 
@@ -333,7 +333,7 @@ def evaluate(run: Run, device: torch.device) -> dict[str, float]:
     config = _config_of(run)
     train_set, test_set = load_data(config)
     x, pixels = test_images(config, test_set).to(device), train_set.images.flatten(1).to(device)
-    metrics: dict[str, float] = {"test_images": len(x), "samples": config.samples}
+    metrics: dict[str, float] = {"test_images": float(len(x)), "samples": float(config.samples)}
     for name, model in restore(run).items():
         kind, count = name[:-1], int(name[-1])
         metrics |= measure(config, kind, count, model.to(device), x)
