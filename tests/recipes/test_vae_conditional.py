@@ -76,7 +76,7 @@ def test_a_class_is_learned_and_read(data: dict[str, ImageSet], tmp_path: Path) 
         conditional_digits.GPU,
         hidden=(24,),
         latent=2,
-        epochs=25,
+        epochs=15,
         batch_size=20,
         learning_rate=1e-2,
         test_images=40,

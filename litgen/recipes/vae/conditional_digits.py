@@ -7,7 +7,6 @@ The code's prior is standard and does not see the class. Pixels are drawn anew f
 Bernoulli(grey value) each time an image is seen, as in vae/digits.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -264,4 +263,4 @@ def evaluate(run: Run, device: torch.device) -> dict[str, float]:
 def _config_of(run: Run) -> Config:
     """Return a run's config; a file's JSON holds the tuple as a list."""
     stored = run.provenance["config"]
-    return dataclasses.replace(Config(**stored), hidden=tuple(stored["hidden"]))
+    return Config(**stored | {"hidden": tuple(stored["hidden"])})

@@ -229,7 +229,10 @@ def measure(
         return {f"{kind}_{count}_nats": -bernoulli(x, model(condition)).mean().item()}
     encoder, prior, decoder = model.encoder, model.prior, model.decoder
     found = {}
-    proposals = {"importance": encoder, "monte_carlo": conditional.from_prior(prior)}
+    proposals: dict[str, conditional.ConditionalEncoder] = {
+        "importance": encoder,
+        "monte_carlo": conditional.from_prior(prior),
+    }
     for name, proposal in proposals.items():
         generator = torch.Generator(x.device).manual_seed(0)
         total = torch.zeros((), dtype=torch.float64, device=x.device)
