@@ -139,6 +139,27 @@ TINY: dict[str, dict[str, Any]] = {
         "seeds": 2,
         "test_images": 20,
     },
+    "vae/conditional_digits": {
+        "hidden": (8,),
+        "latent": 2,
+        "epochs": 1,
+        "batch_size": 30,
+        "test_images": 20,
+        "samples": 3,
+    },
+    "vae/dcign": {"turns": 4},
+    "vae/quadrants": {
+        "quadrants": (1, 2),
+        "hidden": (8,),
+        "baseline": (8,),
+        "latent": 2,
+        "epochs": 1,
+        "baseline_epochs": 1,
+        "batch_size": 30,
+        "known": 100,
+        "test_images": 20,
+        "samples": 3,
+    },
     "vae/digits": {
         "hidden": (4,),
         "latent": 3,
@@ -155,6 +176,7 @@ TINY["gan/dcgan"] = TINY["gan/dcgan_clothes"] = TINY["gan/dcgan_faces"]
 TINY["gan/gp_clothes"] = TINY["gan/gp_digits"]
 TINY["gan/gp_seeds"] = TINY["gan/gp_planes"] | {"critic_turns": 0}
 TINY["primer/digit_classifier"] = TINY["primer/classifier"]
+TINY["vae/dcign_plain"] = TINY["vae/dcign"]
 TINY["vae/plane"] = TINY["vae/digits"] | {"hidden": (8,), "latent": 2}
 UNBROKEN = ("density/", "primer/optimisers", "words/")
 """Families whose trainings take seconds, or are no loop of turns: they begin anew."""

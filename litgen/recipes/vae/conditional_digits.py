@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data.sources import ImageSet
 from litgen.recipes import pictures
 from litgen.recipes.vae.digits import binarize
@@ -100,7 +101,8 @@ class Progress(NamedTuple):
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train by raising the conditional ELBO; return weights, the curve and test metrics."""
     train_set, test_set = load_data(config)
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     with pictures.one_thread(device):
         for now in fit(
             config, train_set.images.flatten(1).to(device), train_set.labels.to(device), seed
@@ -146,7 +148,10 @@ def fit(
     batches = minibatches(
         torch.arange(len(pixels), device=pixels.device), config.batch_size, shuffle
     )
-    game = play([Player("conditional vae", optimizer, loss)], batches, turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, schedule=schedule)
+    memory.keep(draws=draws, batches=batches)
+    game = play([Player("conditional vae", optimizer, loss)], batches, memory.turns(turns))
     for step in tqdm(game, total=turns, desc="conditional vae", unit="step"):
         schedule.step()
         yield Progress(step.turn, model, step.loss)

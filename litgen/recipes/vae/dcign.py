@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.blocks import ConvBlock
 from litgen.data import rendered
 from litgen.data.rendered import BATCH, FACTORS, SIDE, SceneSet
@@ -175,7 +176,10 @@ def fit(config: Config, scenes: SceneSet, seed: int, device: torch.device) -> It
         return loss_of(config, model, batch.float() / 255, noise)
 
     with pictures.one_thread(device):
-        game = play([Player("vae", optimizer, loss)], batches, config.turns)
+        memory = checkpoints.current()
+        memory.keep(model=model, optimizer=optimizer, schedule=schedule)
+        memory.keep(draw=draw, batches=batches)
+        game = play([Player("vae", optimizer, loss)], batches, memory.turns(config.turns))
         for step in tqdm(game, total=config.turns, desc="dcign", unit="step"):
             schedule.step()
             yield Progress(step.turn, model, step.loss)
@@ -206,7 +210,10 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     train_set, test_set = load_data()
     x = test_set.images.flatten(1).to(device).float() / 255
     moments = {round(config.turns ** (i / 7)) for i in range(8)}
-    losses, turns, snapshots = [], [], []
+    losses: list[Tensor] = []
+    snapshots: list[Tensor] = []
+    turns: list[int] = []
+    checkpoints.current().keep(losses=losses, turns=turns, snapshots=snapshots)
     for now in fit(config, train_set, seed, device):
         losses.append(now.loss)
         if now.turn + 1 in moments:

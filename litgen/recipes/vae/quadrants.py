@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.blocks import MLP
 from litgen.data.sources import ImageSet
 from litgen.recipes import pictures
@@ -122,9 +123,11 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     with pictures.one_thread(device):
         for count in config.quadrants:
             for kind in ("cvae", "baseline"):
-                losses = []
-                for now in fit(config, kind, count, pixels, seed):
-                    losses.append(now.loss)
+                losses: list[Tensor] = []
+                with checkpoints.part(f"{kind}{count}") as memory:
+                    memory.keep(losses=losses)
+                    for now in fit(config, kind, count, pixels, seed):
+                        losses.append(now.loss)
                 half_rounded(now.model)
                 history[f"{kind}_{count}_nats"] = pictures.curve(losses)
                 for name, value in now.model.state_dict().items():
@@ -174,7 +177,10 @@ def fit(
 
     parts = torch.cat([hidden, seen], dim=1)  # cut once, not at every step
     batches = minibatches(parts, config.batch_size, shuffle)
-    game = play([Player(kind, optimizer, loss)], batches, turns)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, schedule=schedule)
+    memory.keep(draws=draws, batches=batches)
+    game = play([Player(kind, optimizer, loss)], batches, memory.turns(turns))
     for step in tqdm(game, total=turns, desc=f"{kind}, {count} seen", unit="step"):
         schedule.step()
         yield Progress(step.turn, model, step.loss)
