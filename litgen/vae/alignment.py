@@ -31,10 +31,10 @@ class Alignment(NamedTuple):
 def align(
     codes: Float[Tensor, "count latent"], reference: Float[Tensor, "count latent"]
 ) -> Alignment:
-    """Find the orthogonal matrix that carries codes onto a reference. Implements eq:evo-procrustes.
+    """Find the orthogonal matrix that carries codes onto a reference.
 
-    Row i of both belongs to the same datum. Nothing is moved or scaled: the prior's centre and
-    size are those of both.
+    Implements eq:evo-procrustes. Row i of both belongs to the same datum. Nothing is moved or
+    scaled: the prior's centre and size are those of both.
 
     Raises:
         ValueError: two shapes, or a reference without spread.

@@ -28,11 +28,21 @@ __all__ = [
 def jacobian(
     function: Callable[[Tensor], Tensor], z: Float[Tensor, "batch latent"]
 ) -> Float[Tensor, "batch pixels latent"]:
-    """Return df/dz at every code, one column for each latent dimension, by forward mode."""
-    columns = []
-    for axis in torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
-        columns.append(torch.func.jvp(function, (z,), (axis.expand_as(z).contiguous(),))[1])
-    return torch.stack(columns, dim=-1)
+    """Return df/dz at every code, one column for each latent dimension.
+
+    A column is a derivative of J^T u, which is linear in u, with respect to u: two passes for each
+    latent dimension, where one for each pixel would be the usual way.
+    """
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        pixels = function(z)
+        u = torch.zeros_like(pixels, requires_grad=True)
+        (pulled,) = torch.autograd.grad(pixels, z, u, create_graph=True)
+        columns = [
+            torch.autograd.grad(pulled[:, j].sum(), u, retain_graph=True)[0]
+            for j in range(z.shape[1])
+        ]
+    return torch.stack(columns, dim=-1).detach()
 
 
 def metric(

@@ -32,9 +32,10 @@ class LinearPlane(NamedTuple):
 def mean_bound(
     covariance: Float[Tensor, "pixels pixels"], model: LinearPlane
 ) -> Float[Tensor, ""]:
-    """Return the ELBO averaged over data and noise, exactly, in nats. Implements eq:evo-linear-bound.
+    """Return the ELBO averaged over data and noise, exactly, in nats.
 
-    Quadratic functions of Gaussians average to traces: only the data's covariance enters.
+    Implements eq:evo-linear-bound. Quadratic functions of Gaussians average to traces: only the
+    data's covariance enters.
     """
     w, v, log_var, log_scale = model
     variance = torch.exp(2 * log_scale)

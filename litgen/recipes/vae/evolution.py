@@ -1,4 +1,4 @@
-"""Train a convolutional VAE with a plane of codes, and keep the plane on a logarithmic grid of steps.
+"""Train a convolutional VAE with a plane of codes, and keep the plane from step to step.
 
 Chapter: book/vae/convolutional.md.  Proof: tests/recipes/test_vae_evolution.py.
 References: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014), figure 4, for the plane.
