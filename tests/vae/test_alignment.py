@@ -38,7 +38,7 @@ def test_align_is_scipys(normal: Draw) -> None:
 
 
 def test_no_angle_does_better(normal: Draw) -> None:
-    """eq:evo-procrustes: all turns of the plane in steps of a quarter degree, mirrored ones too."""
+    """eq:evo-procrustes: all turns of the plane in steps of a quarter degree, mirrored too."""
     codes, reference = normal(9, 2), normal(9, 2)
     found = alignment.align(codes, reference)
     errors = []

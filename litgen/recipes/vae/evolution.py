@@ -29,9 +29,10 @@ CPU = Config(
     hidden=(8,),
     latent=2,
     epochs=1,
-    learning_rate=4e-3,
+    batch_size=64,
+    learning_rate=3e-3,
     test_images=1_000,
-    samples=100,
+    samples=30,
 )
 GPU = Config(
     network="strided",

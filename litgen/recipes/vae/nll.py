@@ -16,7 +16,7 @@ CPU = Config(
     latent=50,
     epochs=1,
     batch_size=128,
-    learning_rate=4e-3,
+    learning_rate=3e-3,
     test_images=250,
     samples=100,
 )
