@@ -72,4 +72,6 @@ def turn_price(
     """
     turned = turn.T @ precision @ turn
     # a turn keeps the determinant
-    return 0.5 * (turned.diagonal().log().sum() - torch.linalg.slogdet(precision).logabsdet)
+    log_det = torch.linalg.slogdet(precision).logabsdet
+    price: Tensor = 0.5 * (turned.diagonal().log().sum() - log_det)
+    return price

@@ -78,7 +78,8 @@ def volume_element(
     metric: Float[Tensor, "*batch latent latent"],
 ) -> Float[Tensor, "*batch"]:
     """Return sqrt(det G): image volume per volume of codes. Implements eq:evo-volume."""
-    return torch.linalg.det(metric).clamp(min=0).sqrt()
+    element: Tensor = torch.linalg.det(metric).clamp(min=0).sqrt()
+    return element
 
 
 def curve_length(points: Float[Tensor, "*batch steps pixels"]) -> Float[Tensor, "*batch"]:
@@ -91,7 +92,8 @@ def curve_length(points: Float[Tensor, "*batch steps pixels"]) -> Float[Tensor, 
     """
     if points.shape[-2] < 2:
         raise ValueError(f"a curve needs at least 2 points, got {points.shape[-2]}")
-    return points.diff(dim=-2).norm(dim=-1).sum(dim=-1)
+    length: Tensor = points.diff(dim=-2).norm(dim=-1).sum(dim=-1)
+    return length
 
 
 def laplace_log_det(
@@ -103,4 +105,5 @@ def laplace_log_det(
     at the posterior's peak would have, up to the decoder's curvature.
     """
     eye = torch.eye(information.shape[-1], dtype=information.dtype, device=information.device)
-    return -torch.linalg.slogdet(eye + information).logabsdet
+    log_det: Tensor = -torch.linalg.slogdet(eye + information).logabsdet
+    return log_det

@@ -10,5 +10,5 @@ from litgen.recipes.vae.evolution import Config, data, evaluate, restore, sample
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
-CPU = dataclasses.replace(evolution.CPU, network="dense", hidden=(128, 64), epochs=3)
+CPU = dataclasses.replace(evolution.CPU, network="dense", hidden=(128, 64), epochs=2)
 GPU = dataclasses.replace(evolution.GPU, network="dense", hidden=(400, 200), epochs=200)
