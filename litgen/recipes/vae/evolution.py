@@ -30,9 +30,9 @@ CPU = Config(
     latent=2,
     epochs=1,
     batch_size=64,
-    learning_rate=3e-3,
+    learning_rate=8e-3,
     test_images=1_000,
-    samples=30,
+    samples=10,
 )
 GPU = Config(
     network="strided",
@@ -95,7 +95,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     return run
 
 
-def log_moments(turns: int, count: int = 16) -> Int[Tensor, " moments"]:
+def log_moments(turns: int, count: int = 12) -> Int[Tensor, " moments"]:
     """Return steps from the first to the last whose ratios are equal, but for rounding."""
     moments: Tensor = torch.unique(torch.logspace(0, math.log10(turns), count).round().long())
     return moments
