@@ -1,6 +1,5 @@
 """Solutions to the exercises of book/vae/convolutional.md, each with its proof."""
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -31,9 +30,9 @@ def test_strides_divide_the_shift_one_after_the_other(normal: Draw, strides: lis
         nn.Conv2d(1, 3, 3, strides[0]), nn.ReLU(), nn.Conv2d(3, 2, 3, strides[1])
     )
     stack.double().requires_grad_(False)
-    x, total = normal(1, 1, 60, 60), strides[0] * strides[1]
+    x, total = normal(1, 1, 90, 90), strides[0] * strides[1]
     for shift in range(1, 13):
-        error = convolutional.equivariance_error(stack, x, shift, total, border=3)
+        error = convolutional.equivariance_error(stack, x, shift, total, border=5)
         promised = steps_of_a_stack(strides, shift)
         assert (promised is not None) == (error < 1e-10)
         assert promised is None or promised == shift // total
@@ -45,16 +44,20 @@ def price_of_centre(mean: Tensor) -> Tensor:
 
 
 def test_no_shift_saves_more_than_the_centres(normal: Draw) -> None:
-    """The KL before, minus the least KL over a fine grid of shifts."""
+    """The KL before, minus the least KL over a fine line of shifts, in each coordinate."""
     mean, log_var = normal(5, 2) + 0.7, normal(5, 2)
-    now = gaussian.kl_to_standard(mean, log_var).mean().item()
-    axis = torch.arange(-2.5, 2.5, 0.02).tolist()
-    best = min(
-        gaussian.kl_to_standard(mean - torch.tensor(v).double(), log_var).mean().item()
-        for v in itertools.product(axis, axis)
+    tried = torch.arange(-2.5, 2.5, 0.01, dtype=torch.float64)[:, None, None]
+    best = [
+        gaussian.kl_to_standard(
+            mean[:, j : j + 1] - tried, log_var[:, j : j + 1].expand(500, 5, 1)
+        )
+        for j in range(2)
+    ]
+    saved = gaussian.kl_to_standard(mean, log_var).mean() - sum(
+        kl.mean(dim=1).min() for kl in best
     )
-    assert now - best > 0.1
-    assert price_of_centre(mean).item() == pytest.approx(now - best, abs=2e-4)
+    assert saved > 0.1
+    assert price_of_centre(mean).item() == pytest.approx(saved.item(), abs=2e-4)
 
 
 def one_pixel_length(start: float, end: float) -> float:
@@ -109,7 +112,7 @@ def test_the_relaxed_path_is_a_great_circle() -> None:
     angle = torch.acos((sphere(start) * sphere(end)).sum()).item()
     straight = torch.lerp(start, end, torch.linspace(0, 1, 22).double()[:, None])
     found = geometry.curve_length(sphere(relaxed_path(sphere, start, end))).item()
-    assert geometry.curve_length(sphere(straight)).item() > angle + 0.15
+    assert geometry.curve_length(sphere(straight)).item() > angle + 0.1
     assert found == pytest.approx(angle, abs=2e-3)
 
 
