@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from litgen import checkpoints
@@ -22,8 +22,10 @@ from litgen.runs import Run
 from litgen.shapes import Float, UInt8
 from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
 from litgen.vae import elbo
+from litgen.vae.convolutional import StridedEncoder, TransposedDecoder
 from litgen.vae.likelihoods import bernoulli
 from litgen.vae.networks import VAE, ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
+from litgen.vae.residual import ResidualDecoder, ResidualEncoder
 
 __all__ = [
     "CPU",
@@ -41,6 +43,7 @@ __all__ = [
     "train",
 ]
 
+Network = Literal["dense", "convolutional", "strided", "residual"]
 LOADERS: dict[str, Callable[..., ImageSet]] = {
     "mnist": mnist.load,
     "fashion_mnist": fashion_mnist.load,
@@ -53,8 +56,9 @@ class Config:
 
     Attributes:
         data: mnist or fashion_mnist.
-        network: dense or convolutional.
-        hidden: widths of the dense layers, or one number: channels of the first convolution.
+        network: dense, convolutional, strided (no normalisation) or residual.
+        hidden: widths of the dense layers, or channels of the first convolution; for a residual
+            network its channels and its blocks at each size.
         latent: dimensions of z.
         epochs: passes over the 60,000 images.
         batch_size: images in a step.
@@ -65,7 +69,7 @@ class Config:
     """
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
-    network: Literal["dense", "convolutional"] = "dense"
+    network: Network = "dense"
     hidden: tuple[int, ...] = (400,)
     latent: int = 20
     epochs: int = 4
@@ -160,13 +164,21 @@ def build(config: Config, pixels: int = 784) -> VAE:
             DenseEncoder(pixels, config.hidden, config.latent),
             DenseDecoder(config.latent, config.hidden[::-1], pixels),
         )
-    if config.network != "convolutional":
-        raise ValueError(f"unknown network {config.network!r}; there are: dense, convolutional")
-    if len(config.hidden) != 1:
-        raise ValueError(f"a convolutional network takes one width, got {config.hidden}")
-    side, channels = math.isqrt(pixels), config.hidden[0]
+    networks: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
+        "convolutional": (ConvEncoder, ConvDecoder),
+        "strided": (StridedEncoder, TransposedDecoder),
+        "residual": (ResidualEncoder, ResidualDecoder),
+    }
+    if config.network not in networks:
+        known = ", ".join(["dense", *networks])
+        raise ValueError(f"unknown network {config.network!r}; there are: {known}")
+    wanted = 2 if config.network == "residual" else 1
+    if len(config.hidden) != wanted:
+        takes = "channels and blocks" if wanted == 2 else "one width"
+        raise ValueError(f"a {config.network} network takes {takes}, got {config.hidden}")
+    side, (encoder, decoder) = math.isqrt(pixels), networks[config.network]
     return VAE(
-        ConvEncoder(side, channels, config.latent), ConvDecoder(config.latent, channels, side)
+        encoder(side, *config.hidden, config.latent), decoder(config.latent, *config.hidden, side)
     )
 
 
