@@ -8,11 +8,12 @@ The lines of training, of measuring and of the decoded plane are those of vae/di
 
 import math
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from litgen import checkpoints
 from litgen.recipes.vae import digits, plane
 from litgen.recipes.vae.digits import Config, data, evaluate, restore, sample
 from litgen.runs import Run
@@ -74,7 +75,11 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         raise ValueError(f"a plane has 2 latent dimensions, the config {config.latent}")
     train_set, test_set = digits.load_data(config)
     x = digits.test_batch(config, test_set.images)[:1000].to(device)
-    losses, shots, seconds = [], [], []
+    losses: list[Tensor] = []
+    seen: list[tuple[Any, ...]] = []  # shots, as a checkpoint can hold them
+    seconds: list[float] = []
+    memory = checkpoints.current()
+    memory.keep(losses=losses, seen=seen, seconds=seconds)
     moments = log_moments(config.epochs * (len(train_set.images) // config.batch_size))
     images, watched = train_set.images.flatten(1).to(device), 0.0
     start = time.perf_counter()
@@ -82,9 +87,11 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         losses.append(now.loss)
         if now.turn + 1 in moments:
             now.loss.item()  # wait for the device
-            seconds.append(time.perf_counter() - start - watched)
-            shots.append(shot(config, now.model, x))
-            watched = time.perf_counter() - start - seconds[-1]
+            spent = time.perf_counter() - start - watched
+            seconds.append(memory.seconds + spent)
+            seen.append(tuple(shot(config, now.model, x)))
+            watched = time.perf_counter() - start - spent
+    shots = [Shot(*kept) for kept in seen]
     run = digits.package(config, now.model, torch.stack(losses), train_set, test_set)
     run.tensors["snapshots.turn"] = moments
     for name in ("mean", "log_var", "plane"):
