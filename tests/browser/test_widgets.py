@@ -1126,7 +1126,9 @@ def test_face_directions_show_the_face_of_the_code(
     directions.page.evaluate(choose, [2, still])
     plain = torch.tensor(directions.page.evaluate(code, still))
     steps = torch.tensor([directions.page.evaluate(code, row) for row in torch.eye(6).tolist()])
-    torch.testing.assert_close((steps - plain).norm(dim=1), torch.full((6,), 2.0), rtol=1e-2, atol=0)
+    torch.testing.assert_close(
+        (steps - plain).norm(dim=1), torch.full((6,), 2.0), rtol=1e-2, atol=0
+    )
     directions.page.evaluate(choose, [2, amounts])
     z = plain + torch.tensor(amounts) @ (steps - plain)
     with torch.no_grad():

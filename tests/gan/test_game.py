@@ -355,6 +355,10 @@ def test_another_batch_size_makes_new_samples(moves: int) -> None:
         player.loss(torch.zeros(size, 2, dtype=torch.float64))
     assert [len(m) for m in made] == [4 * moves, 4, 6 * moves]
     assert len(shown[-1]) == 12
+    del made[:]
+    for size in (4, 6, 6, 4)[4 - 2 * moves :]:  # what is left of another size is thrown away
+        critic_player.loss(torch.zeros(size, 2, dtype=torch.float64))
+    assert [len(m) for m in made] == ([6, 4] if moves == 1 else [8, 12, 8])
 
 
 def test_games_with_conditions_and_others_make_fresh_samples() -> None:
