@@ -1082,7 +1082,7 @@ def test_class_sweep_answers_its_sliders(sweep: Any) -> None:
     sweep.locator("button", has_text="Pause").click()
 
 
-# book/gan/faces.md: directions in the codes of drawn faces ----------------------------------------
+# book/gan/faces.md: directions in the codes of drawn faces ---------------------------------------
 
 DRAWN_FACES = "book/gan/faces.html"
 
