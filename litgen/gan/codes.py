@@ -1,6 +1,6 @@
 """Ways through the space of codes: walks between two of them, and sums of averages.
 
-Chapter: book/gan/dcgan.md.  Proof: tests/gan/test_codes.py.
+Chapter: book/gan/faces.md.  Proof: tests/gan/test_codes.py.
 References: Radford, Metz & Chintala (2016), section 6.3.2, for the sums; White, "Sampling
 Generative Networks" (2016), for the spherical walk.
 

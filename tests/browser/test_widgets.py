@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from litgen import plotting, runs
 from litgen.density import kde, ppca
@@ -25,7 +25,7 @@ from litgen.gan import conditional
 from litgen.primer import surfaces
 from litgen.recipes import density_protocol
 from litgen.recipes.flows import moons as flow_moons
-from litgen.recipes.gan import conditional_digits
+from litgen.recipes.gan import conditional_digits, dcgan
 from litgen.recipes.primer import classifier
 from litgen.recipes.vae import dcign, plane
 from litgen.recipes.words import addresses
@@ -1136,3 +1136,75 @@ def test_turntable_answers_its_sliders(turntable: Any) -> None:
     turntable.get_by_role("button", name="Front").click()
     assert text.inner_text() != before
     assert turntable.get_by_role("slider", name="azimuth").get_attribute("aria-valuetext") == "0°"
+# book/gan/faces.md: directions in the codes of drawn faces ---------------------------------------
+
+DRAWN_FACES = "book/gan/faces.html"
+
+
+@pytest.fixture
+def directions(open_page: Callable[..., Any]) -> Any:
+    """Return the figure of the faces' six directions on a page of its own."""
+    return started(open_page(DRAWN_FACES, formulas=False), "face-directions")
+
+
+@pytest.fixture
+def face_generator(real_data: None) -> nn.Module:
+    """Return the generator that the chapter shows, from the user's own cache."""
+    profile, _ = runs.planned("gan/dcgan_faces")
+    found = runs.find("gan/dcgan_faces", profile)
+    if found is None:
+        missing("no fresh run of gan/dcgan_faces: `make book` trains it")
+    return dcgan.restore(found).generator
+
+
+def test_face_directions_compute_what_pytorch_computes(
+    directions: Any, face_generator: nn.Module
+) -> None:
+    """Four codes, all colours of all pixels to 2e-3."""
+    z = torch.randn(4, 20, generator=torch.Generator().manual_seed(6))
+    with torch.no_grad():
+        expected = face_generator(z).flatten(1)
+    assert expected.std(dim=0).max() > 0.3
+    compute = "z => [...litgen.widgets['face-directions'].compute(z)]"
+    found = torch.tensor([directions.page.evaluate(compute, row) for row in z.tolist()])
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
+def test_face_directions_show_the_face_of_the_code(
+    directions: Any, face_generator: nn.Module
+) -> None:
+    """The picture is that of the chosen code plus amounts of directions; lengths are named."""
+    code = "amounts => litgen.widgets['face-directions'].code(amounts)"
+    choose = "([i, amounts]) => litgen.widgets['face-directions'].choose(i, amounts)"
+    still, amounts = [0.0] * 6, [0.5, -1.0, 0.0, 1.5, -0.5, 1.0]
+    directions.page.evaluate(choose, [2, still])
+    plain = torch.tensor(directions.page.evaluate(code, still))
+    steps = torch.tensor([directions.page.evaluate(code, row) for row in torch.eye(6).tolist()])
+    torch.testing.assert_close(
+        (steps - plain).norm(dim=1), torch.full((6,), 2.0), rtol=1e-2, atol=0
+    )
+    directions.page.evaluate(choose, [2, amounts])
+    z = plain + torch.tensor(amounts) @ (steps - plain)
+    with torch.no_grad():
+        expected = 127.5 * (face_generator(z[None])[0].permute(1, 2, 0) + 1)
+    shown = picture(directions.locator("canvas.digit"))
+    assert shown.shape == (32, 32, 4)
+    assert np.abs(shown[..., :3] - expected.numpy()).max() <= 2
+    assert f"face 3 of 24, |z| = {z.norm():.2f}" == directions.locator("output").inner_text()
+
+
+def test_face_directions_answer_sliders_and_buttons(directions: Any) -> None:
+    """Each slider changes the picture, a button brings it back, another shows another face."""
+    face, text = directions.locator("canvas.digit"), directions.locator("output")
+    start = picture(face)
+    move = "(node, v) => { node.value = v; node.dispatchEvent(new Event('input')); }"
+    assert directions.locator("input").count() == 6
+    for slider in directions.locator("input").all():
+        before = picture(face)
+        slider.evaluate(move, 1.5)
+        assert (picture(face) != before).any()
+    directions.get_by_role("button", name="Sliders to 0").click()
+    assert (picture(face) == start).all()
+    directions.get_by_role("button", name="Another face").click()
+    assert text.inner_text().startswith("face 2 of 24")
+    assert (picture(face) != start).any()

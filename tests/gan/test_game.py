@@ -281,6 +281,30 @@ def test_losses_are_computed_in_single_precision_where_networks_are_mixed(
     assert set(got) == {torch.float32}
 
 
+@pytest.mark.parametrize("moves", [1, 2])
+@pytest.mark.parametrize("thrifty", [False, True])
+def test_samples_are_shown_in_the_precision_of_the_data(
+    moves: int, thrifty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator in bfloat16 makes samples that a penalty can mix with data, however thrifty."""
+    monkeypatch.setattr(
+        "litgen.gan.game.mixed_precision",
+        lambda device, wanted: torch.autocast("cpu", torch.bfloat16, enabled=wanted),
+    )
+    torch.manual_seed(0)
+    nets = MLP([LATENT, 8, 2]), MLP([2, 8, 1])
+    seen: list[torch.dtype] = []
+
+    def penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        seen.append(fake.dtype)
+        return torch.lerp(real, fake, 0.5).sum() * 0
+
+    rules = Rules(penalty=penalty, mixed=True, thrifty=thrifty, critic_moves=moves)
+    game = adversaries(*nets, optimizers(nets), lambda n: torch.ones(n, LATENT), rules)
+    list(play(game, iter([torch.ones(4, 2)] * 9), 3))
+    assert seen == 3 * moves * [torch.float32]
+
+
 def watched(nets: Nets) -> tuple[list[Tensor], list[Tensor]]:
     """Return two lists that fill with what the generator makes and what the critic is shown."""
     made: list[Tensor] = []
@@ -331,6 +355,10 @@ def test_another_batch_size_makes_new_samples(moves: int) -> None:
         player.loss(torch.zeros(size, 2, dtype=torch.float64))
     assert [len(m) for m in made] == [4 * moves, 4, 6 * moves]
     assert len(shown[-1]) == 12
+    del made[:]
+    for size in (4, 6, 6, 4)[4 - 2 * moves :]:  # what is left of another size is thrown away
+        critic_player.loss(torch.zeros(size, 2, dtype=torch.float64))
+    assert [len(m) for m in made] == ([6, 4] if moves == 1 else [8, 12, 8])
 
 
 def test_games_with_conditions_and_others_make_fresh_samples() -> None:
@@ -403,6 +431,8 @@ def test_a_loss_a_weight_or_a_running_average_stops_the_game(bad: float) -> None
     assert watch.fine(0, torch.tensor(bad))
     assert not watch.fine(1, torch.tensor(1.0), torch.tensor([1.0, bad]))
     assert not watch.look(0, torch.tensor(bad))
+    assert watch.look(0, torch.tensor(2.0))
+    assert "state of turn 0 is kept" in watch.restore()
     assert watch.look(4, torch.tensor(2.0))
     assert watch.turn == 4
 

@@ -211,6 +211,8 @@ def test_the_rule_of_a_game_draws_shares_and_weighs() -> None:
     rule = gp.weighted(0.7, torch.Generator().manual_seed(0))
     assert rule(critic, real, fake).item() == pytest.approx(0.7 * 4)
     assert rule(critic, real, fake).shape == ()
+    shares = torch.rand(2_000, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(seen[0], shares.double())  # of the datum, which is at 1
     first, second = (part.sort().values for part in seen)  # places between 0 and 1 are shares
     even = (torch.arange(2_000) + 0.5) / 2_000
     assert (first - even).abs().max() < 0.04  # Kolmogorov's 5 % is 0.030, 0.1 % is 0.044

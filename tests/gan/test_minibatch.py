@@ -29,6 +29,11 @@ def test_the_gap_is_the_squared_distance_of_means() -> None:
     found = minibatch.feature_gap(real, fake)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
     assert (found[0] - found[1]).abs() > 0.1
+    pair = [real.requires_grad_(), fake.requires_grad_()]
+    slopes = torch.autograd.grad(minibatch.feature_gap(*pair).sum(), pair)
+    gap = 2 * (real.mean(dim=1, keepdim=True) - fake.mean(dim=1, keepdim=True)).detach()
+    torch.testing.assert_close(slopes[0], (gap / 5).expand(2, 5, 3))
+    torch.testing.assert_close(slopes[1], (-gap / 4).expand(2, 4, 3))
     with pytest.raises(ValueError, match="data have 3 features, samples 2"):
         minibatch.feature_gap(real, fake[..., :2])
 
@@ -65,6 +70,9 @@ def test_the_deviation_is_numpys_over_the_batch() -> None:
     assert found.shape == (2, 6, 1)
     for copy in range(2):
         torch.testing.assert_close(found[copy], torch.full((6, 1), expected[copy]).double())
+    raised = [np.sqrt(np.var(copy.numpy(), axis=0) + 0.5).mean() for copy in features]
+    padded = minibatch.deviation(features, eps=0.5)[:, 0, 0]
+    torch.testing.assert_close(padded, torch.tensor(raised, dtype=torch.float64))
 
 
 def test_samples_that_are_all_alike_have_no_deviation() -> None:
@@ -93,6 +101,12 @@ def test_closeness_is_a_sum_over_pairs() -> None:
                     expected[i, k] += math.exp(-gap)
     torch.testing.assert_close(minibatch.closeness(rows), expected)
     assert expected.std() > 0.05
+    free = rows.requires_grad_()
+    (slope,) = torch.autograd.grad(minibatch.closeness(free)[0].sum(), free)
+    gaps = (rows[:1] - rows[1:]).detach()
+    pull = gaps.sign() * torch.exp(-gaps.abs().sum(dim=2, keepdim=True))
+    torch.testing.assert_close(slope[1:], pull)
+    torch.testing.assert_close(slope[0], -pull.sum(dim=0))
 
 
 def test_closeness_of_one_sample_and_of_equal_ones() -> None:
@@ -108,8 +122,11 @@ def test_discrimination_appends_closeness_in_a_learned_space() -> None:
     """The features pass, each kernel's rows are its own slice of the projection."""
     torch.manual_seed(0)
     layer, x = minibatch.MinibatchDiscrimination(3, kernels=2, dims=4).double(), random(5, 3)
-    found = layer(x)
+    found = layer(x.requires_grad_())
+    assert [name for name, _ in layer.named_parameters()] == ["project.weight"]
     torch.testing.assert_close(found[:, :3], x)
+    (slope,) = torch.autograd.grad(found[:, :3].sum(), x, retain_graph=True)
+    assert (slope == 1).all()
     weight = layer.project.weight.detach()  # (kernels * dims, features)
     for k in range(2):
         rows = x @ weight[4 * k : 4 * k + 4].T

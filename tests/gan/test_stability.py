@@ -84,6 +84,9 @@ def test_a_bad_sample_feels_one_sided_smoothing_alone() -> None:
     assert stability.smoothed_slope(bad, 0.9, 0.1).item() < 1e-4
     assert stability.smoothed_slope(bad, 1.0, 0.0).item() == 1
     assert stability.smoothed_slope(-bad, 0.9, 0.0).item() < 1e-4
+    near = torch.tensor([-0.4, 0.0, 1.3])
+    usual = stability.smoothed_slope(near)
+    torch.testing.assert_close(usual, stability.smoothed_slope(near, 0.9, 0.0))
 
 
 def test_targets_without_a_preference_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Proof for the DCGAN recipes, dcgan.py and its dcgan_digits.py, dcgan_clothes.py, dcgan_faces.py:
+"""Proof for the DCGAN recipes, dcgan.py, dcgan_clothes.py, dcgan_faces.py:
 tiny games, whose results are looked at."""
 
 import dataclasses
@@ -15,7 +15,7 @@ from litgen.data.sources import ImageSet, Record, checksum
 from litgen.gan.game import Rules
 from litgen.gan.networks import ConvGenerator
 from litgen.recipes import pictures
-from litgen.recipes.gan import dcgan, dcgan_clothes, dcgan_digits, dcgan_faces
+from litgen.recipes.gan import dcgan, dcgan_clothes, dcgan_faces
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(
@@ -107,7 +107,7 @@ def test_rates_and_rules() -> None:
 
 def test_a_run_survives_the_store(small: None, tmp_path: Path) -> None:
     """Measured again after it, its weights give the same numbers; snapshots are of fixed codes."""
-    run = runs.train("gan/dcgan_digits", "cpu", config=TINY)
+    run = runs.train("gan/dcgan", "cpu", config=TINY)
     assert run.metrics["turns"] == 30
     assert run.metrics["diverged"] == 0
     assert run.tensors["snapshots.turn"].tolist() == [1, 3, 10, 30]
@@ -180,10 +180,8 @@ def test_a_game_that_diverges_is_stopped_and_says_so(small: None, rate: float) -
 
 def test_the_three_recipes() -> None:
     """They differ in data, shape and pace only, and publish runs that are small enough."""
-    assert dcgan_digits.CPU == dcgan.CPU
-    assert dcgan_digits.GPU == dcgan.GPU
     for recipe, name, shape in (
-        (dcgan_digits, "mnist", (1, 28)),
+        (dcgan, "mnist", (1, 28)),
         (dcgan_clothes, "fashion_mnist", (1, 28)),
         (dcgan_faces, "drawn_faces", (3, 32)),
     ):

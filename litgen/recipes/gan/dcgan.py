@@ -1,4 +1,4 @@
-"""What the DCGAN recipes share: one game on images, from the config to the run that is kept.
+"""Train a DCGAN on handwritten digits; the other DCGAN recipes are other configs of this game.
 
 Chapter: book/gan/dcgan.md.  Proof: tests/recipes/test_gan_dcgan.py.
 Reference: Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep Convolutional
@@ -76,7 +76,7 @@ class Config:
     critic_widths: tuple[int, ...] = (32, 48)
     norm: Norm = "batch"
     latent: int = 20
-    turns: int = 550
+    turns: int = 450
     batch_size: int = 24
     learning_rate: float = 4e-3
     momentum: float = 0.5

@@ -1,4 +1,4 @@
-"""Train the DCGAN of gan/dcgan_digits on Fashion-MNIST's clothes.
+"""Train the DCGAN of gan/dcgan on Fashion-MNIST's clothes.
 
 Chapter: book/gan/dcgan.md.  Proof: tests/recipes/test_gan_dcgan.py.
 Reference: Radford, Metz & Chintala (2016).
@@ -11,5 +11,5 @@ from litgen.recipes.gan.dcgan import Config, data, evaluate, restore, sample, tr
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
-CPU = dataclasses.replace(dcgan.CPU, data="fashion_mnist", turns=450)
+CPU = dataclasses.replace(dcgan.CPU, data="fashion_mnist", turns=350)
 GPU = dataclasses.replace(dcgan.GPU, data="fashion_mnist")

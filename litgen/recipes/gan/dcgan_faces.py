@@ -1,6 +1,6 @@
-"""Train the DCGAN of gan/dcgan_digits on drawn faces in colour, whose attributes are known.
+"""Train the DCGAN of gan/dcgan on drawn faces in colour, whose attributes are known.
 
-Chapter: book/gan/dcgan.md.  Proof: tests/recipes/test_gan_dcgan.py.
+Chapter: book/gan/faces.md.  Proof: tests/recipes/test_gan_dcgan.py.
 Reference: Radford, Metz & Chintala (2016), section 6.3.2.
 """
 

@@ -1,6 +1,6 @@
 """Train a small network to read six attributes off drawn faces.
 
-Chapter: book/gan/dcgan.md.  Proof: tests/recipes/test_gan_face_reader.py.
+Chapter: book/gan/faces.md.  Proof: tests/recipes/test_gan_face_reader.py.
 Reference: Radford, Metz & Chintala (2016), section 3, whose guidelines for critics it follows.
 
 It says what generated faces have, so that arithmetic on their codes can be counted; its features
