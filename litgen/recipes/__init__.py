@@ -12,7 +12,7 @@ FIRST = (
     "vae/digits",
     "diffusion/digits",
     "gan/conditional_digits",
-    "gan/dcgan_digits",
+    "gan/dcgan",
     "diffusion/clothes",
     "flows/digits",
 )

@@ -1136,6 +1136,8 @@ def test_turntable_answers_its_sliders(turntable: Any) -> None:
     turntable.get_by_role("button", name="Front").click()
     assert text.inner_text() != before
     assert turntable.get_by_role("slider", name="azimuth").get_attribute("aria-valuetext") == "0°"
+
+
 # book/gan/faces.md: directions in the codes of drawn faces ---------------------------------------
 
 DRAWN_FACES = "book/gan/faces.html"
