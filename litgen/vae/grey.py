@@ -93,7 +93,7 @@ def continuous_mean(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return the mean of the continuous Bernoulli, which is not s(l). Implements eq:pit-mean."""
     near = logits.abs() < SERIES_BELOW
     far = torch.where(near, 1.0, logits)
-    far_value = -1 / torch.expm1(-far) - 1 / far
+    far_value = -1 / torch.expm1(-far.clamp(min=-60)) - 1 / far  # e^60 is as good as infinity
     small = torch.where(near, logits, 0.0)
     near_value = 0.5 + small / 12 - small**3 / 720 + small**5 / 30240 - small**7 / 1209600
     return torch.where(near, near_value, far_value)

@@ -58,7 +58,7 @@ class Config:
         network: dense or convolutional.
         hidden: widths of the dense layers, or one number: channels of the first convolution.
         latent: dimensions of z.
-        epochs: passes over the 60,000 images.
+        steps: updates of each model.
         batch_size: images in a step.
         learning_rate: of Adam at the start; it falls to zero along half a cosine.
         test_images: images of the test set that are evaluated.
@@ -74,12 +74,12 @@ class Config:
     )
     data: Literal["mnist", "fashion_mnist"] = "fashion_mnist"
     network: Literal["dense", "convolutional"] = "dense"
-    hidden: tuple[int, ...] = (256,)
+    hidden: tuple[int, ...] = (200,)
     latent: int = 20
-    epochs: int = 2
+    steps: int = 300
     batch_size: int = 128
-    learning_rate: float = 2e-3
-    test_images: int = 1_000
+    learning_rate: float = 3e-3
+    test_images: int = 500
     samples: int = 20
     mixed: bool = True
 
@@ -88,8 +88,9 @@ CPU = Config()
 GPU = Config(
     network="convolutional",
     hidden=(32,),
-    epochs=40,
+    steps=10_000,
     batch_size=256,
+    learning_rate=2e-3,
     test_images=10_000,
     samples=1_000,
 )
@@ -136,7 +137,7 @@ class GreyVAE(nn.Module):
         self,
         values: Float[Tensor, "*#batch pixels"],
         outputs: Float[Tensor, "*#batch pixels"],
-        noise: Float[Tensor, "*#batch pixels"],
+        noise: Float[Tensor, "..."],
     ) -> Float[Tensor, "*batch"]:
         """Return what stands for log p(v|z) in training, given uniform noise for densities."""
         if self.likelihood == "bernoulli_as_if":
@@ -213,13 +214,14 @@ def fit(
     draw = torch.Generator(pixels.device).manual_seed(seed)
     model = GreyVAE(config, likelihood, pixels.shape[1]).to(pixels.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-    turns = config.epochs * (len(pixels) // config.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=turns)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.steps)
 
     def loss(batch: Tensor) -> Tensor:
         values = batch.float()
         noise = torch.randn(len(values), config.latent, generator=draw, device=values.device)
-        spread = torch.rand(values.shape, generator=draw, device=values.device)
+        spread = torch.zeros((), device=values.device)
+        if likelihood in DENSITIES:
+            spread = torch.rand(values.shape, generator=draw, device=values.device)
         with mixed_precision(values.device, config.mixed):
             terms = elbo.elbo(
                 values,
@@ -231,8 +233,8 @@ def fit(
         return -terms.bound.mean()
 
     batches = minibatches(pixels, config.batch_size, shuffle)
-    game = play([Player(likelihood, optimizer, loss)], batches, turns)
-    for step in tqdm(game, total=turns, desc=likelihood, unit="step"):
+    game = play([Player(likelihood, optimizer, loss)], batches, config.steps)
+    for step in tqdm(game, total=config.steps, desc=likelihood, unit="step"):
         schedule.step()
         yield Progress(step.turn, model, step.loss)
 
