@@ -119,7 +119,9 @@ def accidental_beta(loss: Loss, batch: int, pixels: int, latent: int) -> float:
         raise ValueError(f"sizes must be positive, got {batch}, {pixels} and {latent}")
     log_probs = torch.zeros(batch, pixels, dtype=torch.float64, requires_grad=True)
     kls = torch.zeros(batch, latent, dtype=torch.float64, requires_grad=True)
-    earned, paid = torch.autograd.grad(loss(log_probs, kls), [log_probs, kls], allow_unused=True)
+    with torch.enable_grad():
+        value = loss(log_probs, kls)
+    earned, paid = torch.autograd.grad(value, [log_probs, kls], allow_unused=True)
     if earned is None or paid is None or not earned[0, 0] < 0:
         raise ValueError("the loss must fall with the likelihood and depend on the KL")
     return float(paid[0, 0] / -earned[0, 0])
