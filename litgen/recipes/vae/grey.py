@@ -183,8 +183,8 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     values = test_values(config, test_set)
     tensors = {"examples.values": values[:1000].to(torch.uint8)}
     metrics: dict[str, float] = {
-        "test_images": len(values),
-        "importance_samples": config.samples,
+        "test_images": float(len(values)),
+        "importance_samples": float(config.samples),
     }
     history = {}
     for likelihood in config.likelihoods:
@@ -325,8 +325,8 @@ def evaluate(run: Run, device: torch.device) -> dict[str, float]:
     config = _config_of(run)
     values = test_values(config, pictures.load(config.data)[1]).to(device)
     metrics: dict[str, float] = {
-        "test_images": len(values),
-        "importance_samples": config.samples,
+        "test_images": float(len(values)),
+        "importance_samples": float(config.samples),
     }
     for likelihood, model in models(run).items():
         found = measure(config, model.to(device), values)
