@@ -9,6 +9,7 @@ one product for each layer, whatever their number.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from litgen.vae.beta import rate_by_dimension
 from litgen.vae.likelihoods import bernoulli
 
 __all__ = ["CPU", "GPU", "Config", "Price", "StackedVAE", "data", "evaluate", "fit", "measure"]
-__all__ += ["moving_ellipses", "restore", "train"]
+__all__ += ["moving_ellipses", "record", "restore", "train"]
 
 LEVELS = (4, 16, 16)
 """Values of size, x and y: 1,024 images of 14x14 pixels."""
@@ -62,7 +63,7 @@ class Config:
     repeats: int = 5
     hidden: tuple[int, ...] = (64, 32)
     latent: int = 6
-    steps: int = 2_000
+    steps: int = 1_600
     batch_size: int = 32
     learning_rate: float = 4e-3
 
@@ -89,7 +90,7 @@ class Stack(nn.Module):
 
     def __init__(self, sizes: tuple[int, ...], models: int):
         super().__init__()
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(itertools.pairwise(sizes))
         self.weights = nn.ParameterList(
             [nn.Parameter(_uniform(models, a, b, fan=a)) for a, b in pairs]
         )
@@ -265,7 +266,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         tensors=tensors,
         metrics=mean,
         history={"train_loss_nats": [part.mean().item() / len(config.each) for part in curve]},
-        data=[_record(pixels, levels)],
+        data=[record(pixels, levels)],
     )
 
 
@@ -277,7 +278,7 @@ def _kept(config: Config) -> Tensor:
     )
 
 
-def _record(pixels: Tensor, levels: Tensor) -> dict[str, Any]:
+def record(pixels: Tensor, levels: Tensor) -> dict[str, Any]:
     """Return where the images came from, as runs keep it."""
     record = dataclasses.asdict(shapes.load("train").record)
     counts, found = {"train": len(pixels)}, checksum(pixels, levels)
