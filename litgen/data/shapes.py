@@ -29,8 +29,8 @@ FACTORS = ("shape", "scale", "rotation", "x", "y")
 LEVELS = (3, 4, 5, 8, 8)
 """How many values each factor takes in the training set; all in all 3,840 images."""
 
-LOW = np.float32([0, 0.75, -0.4, -6.3, -6.3])
-STEP = np.float32([1, 0.15, 0.2, 1.8, 1.8])
+LOW = np.array([0, 0.75, -0.4, -6.3, -6.3], np.float32)
+STEP = np.array([1, 0.15, 0.2, 1.8, 1.8], np.float32)
 """A level's value is LOW + level * STEP: 0 ellipse, 1 rectangle, 2 triangle; size against the
 usual one; tangent of half the angle by which the shape is turned; pixels to the right of the
 middle, and below it."""

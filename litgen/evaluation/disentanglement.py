@@ -166,7 +166,8 @@ def _votes(
 
 def _shares(column: Tensor, values: int = 0) -> Tensor:
     """Return how often each value occurs, as shares of one."""
-    return torch.bincount(column, minlength=values).double() / len(column)
+    shares: Tensor = torch.bincount(column, minlength=values).double() / len(column)
+    return shares
 
 
 def _check(codes: Tensor, levels: Tensor) -> None:
