@@ -125,7 +125,7 @@ def test_the_vote_by_loops(levels: Tensor, normal: Draw) -> None:
 
 
 def test_a_perfect_code_wins_every_vote(levels: Tensor) -> None:
-    """eq:beta-vote: scales and order of latents do not matter; a switched-off one does not vote."""
+    """eq:beta-vote: scales and order do not matter; a latent that is off has no vote."""
     grid = levels[:, :2].repeat(10, 1)
     draw = torch.Generator().manual_seed(0)
     codes = torch.stack([50 * grid[:, 1].double(), -grid[:, 0], 0 * grid[:, 0]], dim=1)

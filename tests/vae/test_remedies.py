@@ -16,7 +16,7 @@ Draw = Callable[..., Tensor]
 @pytest.fixture
 def codes(normal: Draw) -> tuple[Tensor, Tensor]:
     """Return a batch of 6 with a busy, a modest and a quiet latent."""
-    scale = torch.tensor([2.0, 0.6, 0.01]).double()
+    scale = torch.tensor([2.5, 0.6, 0.01]).double()
     return scale * normal(6, 3), scale * (normal(6, 3) - 0.5)
 
 
@@ -32,7 +32,7 @@ def test_free_bits_by_sums(codes: tuple[Tensor, Tensor]) -> None:
         assert found.item() == pytest.approx(expected, rel=1e-9)
     mixed = each.mean(dim=0)
     assert (each[:, 1] < mixed[1]).any()
-    assert mixed[0] > 0.5 > mixed[2]
+    assert mixed[0] > 0.3 > 0.1 > mixed[2]
 
 
 def test_below_the_floor_there_is_no_gradient(codes: tuple[Tensor, Tensor]) -> None:
@@ -72,7 +72,7 @@ def test_active_latents_are_counted() -> None:
 
 def test_bad_settings_are_refused() -> None:
     """Each error names what was given."""
-    with pytest.raises(ValueError, match="floor must be 0 or more, got -0.1"):
+    with pytest.raises(ValueError, match=r"floor must be 0 or more, got -0\.1"):
         remedies.free_bits(torch.zeros(2, 1), torch.zeros(2, 1), -0.1)
     for turn, ramp, beta in ((-1, 4, 1.0), (0, 0, 1.0), (0, 4, -1.0)):
         with pytest.raises(ValueError, match=f"turn {turn}, ramp {ramp} and beta {beta}"):
