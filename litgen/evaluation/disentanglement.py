@@ -99,7 +99,8 @@ def information_gap(
     if not bool((entropy > 0).all()):
         raise ValueError(f"every factor must vary; entropies are {entropy.tolist()}")
     best, second = informed.topk(2, dim=0).values
-    return (best - second) / entropy.to(informed)
+    gap: Tensor = (best - second) / entropy.to(informed)
+    return gap
 
 
 def vote_score(
