@@ -42,7 +42,7 @@ from benchmarks.harness import Contender, Options
 from litgen.data import mnist
 from litgen.data.sources import DataUnavailable, Split
 from litgen.recipes.vae import digits
-from litgen.training import Player, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, mixed_precision, play
 from litgen.vae import elbo
 from litgen.vae.likelihoods import bernoulli
 from litgen.vae.networks import VAE
@@ -139,7 +139,7 @@ def circumstances(options: Options) -> dict[str, Any]:
 
 def litgen_steps(config: digits.Config, pixels: Tensor) -> Iterator[object]:
     """Return litgen's steps on the bytes that it keeps, made grey values batch by batch."""
-    batches = minibatches(pixels, BATCH, torch.Generator().manual_seed(0))
+    batches = Minibatches(pixels, BATCH, torch.Generator().manual_seed(0))
     return litgen_bare_steps(config, (batch.float() / 255 for batch in batches))
 
 

@@ -17,7 +17,6 @@ __all__ = [
     "Step",
     "cpu_abilities",
     "half_rounded",
-    "minibatches",
     "mixed_precision",
     "plain_products",
     "play",
@@ -125,9 +124,6 @@ class Minibatches:
         """Go on from where another one stood, over the same data."""
         self.order, self.start = state["order"].to(self.data.device), state["start"]
         self.generator.set_state(state["generator"])
-
-
-minibatches = Minibatches
 
 
 @contextmanager

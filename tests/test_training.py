@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from litgen import training
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 
 Draw = Callable[..., Tensor]
 CPU = torch.device("cpu")
@@ -197,7 +197,7 @@ def test_a_loss_must_be_one_number() -> None:
 def test_every_epoch_is_a_permutation(generator: torch.Generator) -> None:
     """Each row once an epoch, another order in the next one."""
     data = torch.arange(12.0).view(12, 1) * torch.tensor([[1.0, 10.0]])
-    batches = minibatches(data, 4, generator)
+    batches = Minibatches(data, 4, generator)
     epochs = [torch.cat([next(batches) for _ in range(3)]) for _ in range(3)]
     for epoch in epochs:
         torch.testing.assert_close(epoch[epoch[:, 0].argsort()], data, rtol=0, atol=0)
@@ -212,7 +212,7 @@ def test_a_short_last_batch_is_left_out(
     generator: torch.Generator, count: int, size: int, batches: int
 ) -> None:
     """All batches have the asked size, and an epoch has as many as fit, without repetition."""
-    stream = minibatches(torch.arange(float(count)), size, generator)
+    stream = Minibatches(torch.arange(float(count)), size, generator)
     for _ in range(20):
         epoch = [next(stream) for _ in range(batches)]
         assert [len(batch) for batch in epoch] == [size] * batches
@@ -221,7 +221,7 @@ def test_a_short_last_batch_is_left_out(
 
 def test_every_row_is_as_likely_to_be_left_out(generator: torch.Generator) -> None:
     """Over 4,000 epochs of 3 rows in batches of 2, each row stays out a third of the time."""
-    stream = minibatches(torch.arange(3.0), 2, generator)
+    stream = Minibatches(torch.arange(3.0), 2, generator)
     seen = torch.stack([next(stream) for _ in range(4000)])
     left_out = torch.stack([(seen != row).all(dim=1) for row in range(3)]).double().mean(dim=1)
     assert ((left_out - 1 / 3).abs() < 6 * math.sqrt(2 / 9 / 4000)).all()
@@ -233,7 +233,7 @@ def test_minibatches_repeat_with_the_generator() -> None:
 
     def drawn(seed: int) -> Tensor:
         torch.manual_seed(seed + 100)
-        stream = minibatches(data, 10, torch.Generator().manual_seed(seed))
+        stream = Minibatches(data, 10, torch.Generator().manual_seed(seed))
         torch.manual_seed(3)
         return torch.stack([next(stream) for _ in range(20)])
 
@@ -245,8 +245,8 @@ def test_minibatches_repeat_with_the_generator() -> None:
 def test_a_batch_size_must_fit(generator: torch.Generator, size: int) -> None:
     """The error names both numbers; the whole data set as one batch is allowed."""
     with pytest.raises(ValueError, match=f"batch_size is {size}, the data have 5 examples"):
-        next(minibatches(torch.zeros(5), size, generator))
-    assert len(next(minibatches(torch.zeros(5), 5, generator))) == 5
+        next(Minibatches(torch.zeros(5), size, generator))
+    assert len(next(Minibatches(torch.zeros(5), 5, generator))) == 5
 
 
 @pytest.mark.parametrize("abilities", [{"avx512_bf16": True}, {"amx_bf16": True}])

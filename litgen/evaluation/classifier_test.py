@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from litgen.blocks import MLP
 from litgen.shapes import Float
-from litgen.training import Player, minibatches, play
+from litgen.training import Minibatches, Player, play
 
 __all__ = ["Told", "trained_accuracy"]
 
@@ -67,7 +67,7 @@ def trained_accuracy(
         return nn.functional.binary_cross_entropy_with_logits(logits, batch[:, -1])
 
     adam = torch.optim.AdamW(rule.parameters(), lr=3e-3, weight_decay=1e-2, fused=True)
-    for _ in play([Player("rule", adam, loss)], minibatches(labelled, 100, generator), turns):
+    for _ in play([Player("rule", adam, loss)], Minibatches(labelled, 100, generator), turns):
         pass
     with torch.no_grad():
         says_data = rule((unseen - mean) / sd).squeeze(1) > 0

@@ -34,7 +34,8 @@ def mean_length(latent: int) -> float:
 def mean_above(threshold: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Return the mean of normal numbers above a threshold. Implements eq:dcgan-group-mean."""
     log_density = -(threshold**2) / 2 - math.log(2 * math.pi) / 2
-    return (log_density - torch.special.log_ndtr(-threshold)).exp()
+    mean: Tensor = (log_density - torch.special.log_ndtr(-threshold)).exp()
+    return mean
 
 
 def variance_above(threshold: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -56,7 +57,8 @@ def share_of_sums(threshold: Float[Tensor, "*batch"], count: int) -> Float[Tenso
     if count < 1:
         raise ValueError(f"each mean needs at least 1 code, got {count}")
     variance = (variance_above(threshold) + 2 * variance_above(-threshold)) / count
-    return torch.special.ndtr((mean_above(threshold) - threshold) / variance.sqrt())
+    share: Tensor = torch.special.ndtr((mean_above(threshold) - threshold) / variance.sqrt())
+    return share
 
 
 def share_of_single_sums() -> float:

@@ -25,7 +25,7 @@ from litgen.diffusion.ddpm import Prediction
 from litgen.diffusion.schedule import Schedule
 from litgen.runs import Run
 from litgen.shapes import Float, Int, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 from litgen.unet import UNet
 
 LOADERS: dict[str, Callable[..., ImageSet]] = {
@@ -171,7 +171,7 @@ def fit(
             )
         return errors.mean()
 
-    batches = minibatches(torch.arange(len(images), device=device), config.batch_size, shuffle)
+    batches = Minibatches(torch.arange(len(images), device=device), config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, averaged=averaged, optimizer=optimizer, rate=rate)
     memory.keep(draw=draw, batches=batches)

@@ -22,7 +22,7 @@ from litgen.diffusion.schedule import Schedule
 from litgen.recipes import comparison
 from litgen.runs import Run
 from litgen.shapes import Float, Int
-from litgen.training import Player, half_rounded, minibatches, play
+from litgen.training import Minibatches, Player, half_rounded, play
 
 __all__ = [
     "CPU",
@@ -138,7 +138,7 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
         noise = torch.randn(both.shape, generator=noises, device=device)
         return ddpm.simple_loss(model, both, t, noise, times, "v").mean()
 
-    batches = minibatches(points, config.batch_size, shuffle)
+    batches = Minibatches(points, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, optimizer=optimizer, rate=rate, noises=noises, batches=batches)
     game = play([Player("denoiser", optimizer, loss)], batches, memory.turns(config.turns))

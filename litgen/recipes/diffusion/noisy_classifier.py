@@ -21,7 +21,7 @@ from litgen.diffusion import schedule as schedules
 from litgen.diffusion.schedule import Schedule
 from litgen.runs import Run
 from litgen.shapes import Float, Int, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 from litgen.unet import ResidualBlock, sinusoidal
 
 __all__ = [
@@ -156,7 +156,7 @@ def fit(
         return nn.functional.cross_entropy(logits, labels[chosen].long())
 
     rows = torch.arange(len(images), device=device)
-    batches = minibatches(rows, config.batch_size, shuffle)
+    batches = Minibatches(rows, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, optimizer=optimizer, rate=rate)
     memory.keep(draw=draw, clock=clock, batches=batches)

@@ -26,7 +26,7 @@ from litgen.flows.realnvp import RealNVP
 from litgen.gaussian import bits_per_dim
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 
 __all__ = [
     "CPU",
@@ -162,7 +162,7 @@ def fit(
         return bits_per_dim(bound.float(), PIXELS).mean()
 
     optimizer.register_step_pre_hook(clip)
-    batches = minibatches(images, config.batch_size, shuffle)
+    batches = Minibatches(images, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, averaged=averaged, optimizer=optimizer, rate=rate)
     memory.keep(draw=draw, batches=batches)

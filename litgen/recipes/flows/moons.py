@@ -17,7 +17,7 @@ from litgen.flows.coupling import CouplingFlow
 from litgen.recipes import comparison
 from litgen.runs import Run
 from litgen.shapes import Float
-from litgen.training import Player, half_rounded, minibatches, plain_products, play
+from litgen.training import Minibatches, Player, half_rounded, plain_products, play
 
 __all__ = [
     "CPU",
@@ -75,7 +75,7 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
     model = build(config).to(points.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.turns)
-    batches = minibatches(points, config.batch_size, torch.Generator().manual_seed(seed))
+    batches = Minibatches(points, config.batch_size, torch.Generator().manual_seed(seed))
 
     def loss(x: Tensor) -> Tensor:
         return -model.log_prob(x).mean()

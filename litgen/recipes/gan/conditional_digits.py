@@ -26,7 +26,7 @@ from litgen.gan.networks import Norm
 from litgen.recipes import pictures
 from litgen.runs import Run
 from litgen.shapes import Float, Int, UInt8
-from litgen.training import half_rounded, minibatches, play
+from litgen.training import Minibatches, half_rounded, play
 
 __all__ = [
     "CLASSES",
@@ -170,7 +170,7 @@ def fit(
         load=lambda rows: (pictures.to_unit(images.index_select(0, rows)), labels[rows]),
     )
     rows = torch.arange(len(images), device=device)
-    batches = minibatches(rows, config.batch_size, shuffle)
+    batches = Minibatches(rows, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(players=players, averaged=averaged, codes=codes, batches=batches, watch=watch)
     memory.keep(optimizers=dict(enumerate(optimizers)))

@@ -22,7 +22,7 @@ from litgen.gan.networks import ConvCritic
 from litgen.recipes import pictures
 from litgen.runs import Run
 from litgen.shapes import Bool, Float, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 
 __all__ = [
     "CPU",
@@ -115,7 +115,7 @@ def fit(
         return F.binary_cross_entropy_with_logits(logits.float(), has[rows].float())
 
     rows = torch.arange(len(images), device=images.device)
-    batches = minibatches(rows, config.batch_size, shuffle)
+    batches = Minibatches(rows, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, optimizer=optimizer, rate=rate, batches=batches)
     game = play([Player("reader", optimizer, loss)], batches, memory.turns(config.turns))

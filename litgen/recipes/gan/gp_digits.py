@@ -27,7 +27,7 @@ from litgen.recipes import pictures
 from litgen.recipes.pictures import curve, to_grey, to_unit
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
-from litgen.training import half_rounded, minibatches, play
+from litgen.training import Minibatches, half_rounded, play
 
 __all__ = [
     "CPU",
@@ -153,7 +153,7 @@ def fit(config: Config, images: UInt8[Tensor, "images 1 28 28"], seed: int) -> I
         lambda grey: (to_unit(grey),),
     )
     watch = LastGood(nn.ModuleList([pair, averaged]))
-    batches = minibatches(images, config.batch_size, shuffle)
+    batches = Minibatches(images, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(pair=pair, averaged=averaged, draws=draws, batches=batches, watch=watch)
     memory.keep(optimizers=dict(enumerate(optimizers)), schedules=dict(enumerate(schedules)))

@@ -23,7 +23,7 @@ from litgen.gan.game import Rules, adversaries
 from litgen.recipes import comparison, pictures
 from litgen.runs import Run
 from litgen.shapes import Float
-from litgen.training import half_rounded, minibatches, play
+from litgen.training import Minibatches, half_rounded, play
 
 __all__ = [
     "CPU",
@@ -133,7 +133,7 @@ def fit(
         codes_for,
         Rules(generator_loss=generator_loss),
     )
-    batches = minibatches(points, config.batch_size, shuffle)
+    batches = Minibatches(points, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, averaged=averaged, codes=codes, batches=batches)
     memory.keep(optimizers=dict(enumerate(optimizers)), schedules=dict(enumerate(schedules)))

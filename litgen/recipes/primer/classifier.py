@@ -21,7 +21,7 @@ from litgen.data import fashion_mnist, mnist
 from litgen.data.sources import ImageSet
 from litgen.runs import Run
 from litgen.shapes import Float, Int, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 
 __all__ = [
     "CPU",
@@ -151,7 +151,7 @@ def fit(
         return F.cross_entropy(logits, labels[chosen], label_smoothing=config.smoothing)
 
     rows = torch.arange(len(images), device=images.device)
-    batches = minibatches(rows, config.batch_size, shuffle)
+    batches = Minibatches(rows, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, optimizer=optimizer, schedule=schedule, draw=draw, batches=batches)
     game = play([Player("classifier", optimizer, lowered)], batches, memory.turns(turns))

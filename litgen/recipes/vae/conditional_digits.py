@@ -22,7 +22,7 @@ from litgen.recipes import pictures
 from litgen.recipes.vae.digits import binarize
 from litgen.runs import Run
 from litgen.shapes import Float, Int, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 from litgen.vae import conditional
 from litgen.vae.conditional_networks import CVAE, Decoder, Encoder, StandardPrior, one_hot
 from litgen.vae.likelihoods import bernoulli
@@ -145,7 +145,7 @@ def fit(
             )
         return -terms.bound.mean()
 
-    batches = minibatches(
+    batches = Minibatches(
         torch.arange(len(pixels), device=pixels.device), config.batch_size, shuffle
     )
     memory = checkpoints.current()

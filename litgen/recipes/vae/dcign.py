@@ -24,7 +24,7 @@ from litgen.data.rendered import BATCH, FACTORS, SIDE, SceneSet
 from litgen.recipes import pictures
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 from litgen.vae import clamped, elbo
 from litgen.vae.equivariance import r_squared
 from litgen.vae.likelihoods import gaussian_pixels
@@ -77,7 +77,7 @@ class Config:
 
 
 CPU = Config()
-GPU = Config(channels=32, hidden=512, turns=20_000, share=32, learning_rate=2e-3, mixed=True)
+GPU = Config(channels=32, hidden=256, turns=20_000, share=32, learning_rate=2e-3, mixed=True)
 
 
 class Progress(NamedTuple):
@@ -164,9 +164,9 @@ def fit(config: Config, scenes: SceneSet, seed: int, device: torch.device) -> It
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.turns)
     images = scenes.images.to(device)
     if config.clamp:  # one batch of each factor, side by side
-        batches = minibatches(images.view(-1, LATENT, BATCH, SIDE**2), 1, shuffle)
+        batches = Minibatches(images.view(-1, LATENT, BATCH, SIDE**2), 1, shuffle)
     else:
-        batches = minibatches(images.flatten(1), LATENT * config.share, shuffle)
+        batches = Minibatches(images.flatten(1), LATENT * config.share, shuffle)
 
     def loss(batch: UInt8[Tensor, "..."]) -> Tensor:
         if config.clamp:

@@ -20,7 +20,7 @@ from litgen.data import fashion_mnist, mnist
 from litgen.data.sources import ImageSet
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 from litgen.vae import elbo
 from litgen.vae.convolutional import StridedEncoder, TransposedDecoder
 from litgen.vae.likelihoods import bernoulli
@@ -136,7 +136,7 @@ def fit(
             terms = elbo.elbo(x, model.encoder, model.decoder, log_likelihood, noise)
         return -terms.bound.mean()
 
-    batches = minibatches(pixels, config.batch_size, shuffle)
+    batches = Minibatches(pixels, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, optimizer=optimizer, schedule=schedule, draw=draw, batches=batches)
     game = play([Player("vae", optimizer, loss)], batches, memory.turns(turns))

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from litgen import gaussian
+from litgen import checkpoints, gaussian
 from litgen.data.sources import ImageSet
 from litgen.recipes import pictures
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 from litgen.vae import elbo, grey
 from litgen.vae.likelihoods import discretized_logistic, gaussian_pixels
 from litgen.vae.networks import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
@@ -188,9 +188,11 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     }
     history = {}
     for likelihood in config.likelihoods:
-        losses = []
-        for now in fit(config, likelihood, pixels, seed):
-            losses.append(now.loss)
+        losses: list[Tensor] = []
+        with checkpoints.part(likelihood) as memory:
+            memory.keep(losses=losses)
+            for now in fit(config, likelihood, pixels, seed):
+                losses.append(now.loss)
         half_rounded(now.model)
         found = measure(config, now.model, values.to(device))
         metrics |= {f"{likelihood}_{name}": value for name, value in found.items()}
@@ -232,8 +234,11 @@ def fit(
             )
         return -terms.bound.mean()
 
-    batches = minibatches(pixels, config.batch_size, shuffle)
-    game = play([Player(likelihood, optimizer, loss)], batches, config.steps)
+    batches = Minibatches(pixels, config.batch_size, shuffle)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, schedule=schedule)
+    memory.keep(draw=draw, batches=batches)
+    game = play([Player(likelihood, optimizer, loss)], batches, memory.turns(config.steps))
     for step in tqdm(game, total=config.steps, desc=likelihood, unit="step"):
         schedule.step()
         yield Progress(step.turn, model, step.loss)

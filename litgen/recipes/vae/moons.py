@@ -20,7 +20,7 @@ from litgen import checkpoints
 from litgen.recipes import comparison
 from litgen.runs import Run
 from litgen.shapes import Float
-from litgen.training import Player, half_rounded, minibatches, play
+from litgen.training import Minibatches, Player, half_rounded, play
 from litgen.vae import elbo
 from litgen.vae.likelihoods import gaussian_pixels
 from litgen.vae.networks import DenseDecoder, DenseEncoder
@@ -121,7 +121,7 @@ def fit(config: Config, points: Float[Tensor, "count 2"], seed: int) -> Iterator
             x, model.encoder, model.decoder, model.log_likelihood, noise
         ).bound.mean()
 
-    batches = minibatches(points, config.batch_size, shuffle)
+    batches = Minibatches(points, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(
         model=model, optimizer=optimizer, schedule=schedule, noises=noises, batches=batches

@@ -25,7 +25,7 @@ from litgen.recipes import pictures
 from litgen.recipes.vae.digits import binarize
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 from litgen.vae import conditional
 from litgen.vae.conditional_networks import CVAE, Decoder, Encoder, LearnedPrior
 from litgen.vae.likelihoods import bernoulli
@@ -176,7 +176,7 @@ def fit(
             return -bernoulli(x, model(condition).float()).mean()
 
     parts = torch.cat([hidden, seen], dim=1)  # cut once, not at every step
-    batches = minibatches(parts, config.batch_size, shuffle)
+    batches = Minibatches(parts, config.batch_size, shuffle)
     memory = checkpoints.current()
     memory.keep(model=model, optimizer=optimizer, schedule=schedule)
     memory.keep(draws=draws, batches=batches)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data import shapes
 from litgen.data.sources import Split
 from litgen.evaluation import disentanglement
@@ -22,7 +23,7 @@ from litgen.recipes.pictures import curve, one_thread
 from litgen.recipes.vae.digits import binarize
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
-from litgen.training import Player, half_rounded, minibatches, mixed_precision, play
+from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
 from litgen.vae import elbo, surgery
 from litgen.vae.beta import rate_by_dimension, weighted_bound
 from litgen.vae.likelihoods import bernoulli
@@ -100,8 +101,11 @@ def fit(config: Config, pixels: UInt8[Tensor, "images pixels"], seed: int) -> It
             terms = elbo.elbo(x, model.encoder, model.decoder, bernoulli, noise)
         return -weighted_bound(terms, config.beta).mean()
 
-    batches = minibatches(pixels, config.batch_size, shuffle)
-    game = play([Player("beta-vae", optimizer, loss)], batches, config.steps)
+    batches = Minibatches(pixels, config.batch_size, shuffle)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, schedule=schedule)
+    memory.keep(draw=draw, batches=batches)
+    game = play([Player("beta-vae", optimizer, loss)], batches, memory.turns(config.steps))
     for step in tqdm(game, total=config.steps, desc="beta-vae", unit="step"):
         schedule.step()
         yield Progress(step.turn, model, step.loss)
@@ -136,7 +140,9 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     some = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))[:500]
     spread = torch.logspace(0, 1, config.moments)
     moments = ((spread - 1) / 9 * (config.steps - 1)).round().long().unique() + 1
-    losses, kept = [], []
+    losses: list[Tensor] = []
+    kept: list[tuple[float, float, Tensor]] = []
+    checkpoints.current().keep(losses=losses, kept=kept)
     with one_thread(device):
         for now in fit(config, pixels, seed):
             losses.append(now.loss)

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from litgen import gaussian
+from litgen import checkpoints, gaussian
 from litgen.recipes.pictures import one_thread
 from litgen.recipes.vae import shapes_seeds
-from litgen.recipes.vae.shapes_seeds import data
 from litgen.runs import Run
 from litgen.training import half_rounded
 from litgen.vae import remedies
@@ -83,10 +82,12 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     history = {}
     with one_thread(device):
         for name, beta, causal in (("strong", config.strong, False), ("causal", 1.0, True)):
-            price, losses = prices(config, beta), []
-            chosen = pixels.to(device)
-            for now in shapes_seeds.fit(size, chosen, seed, price, len(REMEDIES), causal):
-                losses.append(now.loss)
+            price, chosen = prices(config, beta), pixels.to(device)
+            losses: list[Tensor] = []
+            with checkpoints.part(name) as memory:
+                memory.keep(losses=losses)
+                for now in shapes_seeds.fit(size, chosen, seed, price, len(REMEDIES), causal):
+                    losses.append(now.loss)
             half_rounded(now.model)
             found = shapes_seeds.measure(now.model, chosen, levels)
             tensors |= {f"{name}.{key}": value for key, value in found.items()}
@@ -99,6 +100,11 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     }
     record = shapes_seeds.record(pixels, levels)
     return Run(tensors=tensors, metrics=rates, history=history, data=[record])
+
+
+def data(config: Config) -> tuple[str, ...]:
+    """Name the data sets that a config reads."""
+    return ("shapes",)
 
 
 def evaluate(run: Run, device: torch.device) -> dict[str, float]:

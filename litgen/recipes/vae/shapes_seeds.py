@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from litgen import gaussian
+from litgen import checkpoints, gaussian
 from litgen.data import shapes
 from litgen.data.sources import checksum
 from litgen.evaluation import disentanglement
@@ -190,7 +190,7 @@ def fit(
     betas = torch.tensor(config.each, device=device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.steps)
-    turns = iter(range(config.steps))
+    turn = [0]
 
     def weighted(_: int, mean: Tensor, log_var: Tensor) -> Tensor:
         return betas * gaussian.kl_to_standard(mean, log_var).mean(dim=1)
@@ -200,14 +200,17 @@ def fit(
         mean, log_var = model.encode(x)
         noise = torch.randn(mean.shape, generator=draw, device=device)
         z = gaussian.reparameterize(mean, log_var, noise)
-        paid = (price or weighted)(next(turns), mean, log_var)
+        paid = (price or weighted)(turn[0], mean, log_var)
         return (paid - model.log_likelihood(x, z).mean(dim=1)).sum()
 
     shape = (count, config.batch_size)
     batches = iter(lambda: torch.randint(len(pixels), shape, generator=draw, device=device), None)
-    game = play([Player("stack", optimizer, loss)], batches, config.steps)
+    memory = checkpoints.current()
+    memory.keep(model=model, optimizer=optimizer, schedule=schedule, draw=draw, turn=turn)
+    game = play([Player("stack", optimizer, loss)], batches, memory.turns(config.steps))
     for step in tqdm(game, total=config.steps, desc="shapes", unit="step"):
         schedule.step()
+        turn[0] += 1
         yield Progress(step.turn, model, step.loss)
 
 
@@ -245,7 +248,8 @@ def measure(
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train all models; return the first ones' weights, and what every model measures."""
     pixels, levels = moving_ellipses()
-    losses = []
+    losses: list[Tensor] = []
+    checkpoints.current().keep(losses=losses)
     with one_thread(device):
         for now in fit(config, pixels.to(device), seed):
             losses.append(now.loss)
