@@ -70,7 +70,7 @@ class Config:
     data: Literal["mnist", "fashion_mnist"] = "mnist"
     hidden: tuple[int, ...] = (256,)
     latent: int = 4
-    epochs: int = 5
+    epochs: int = 4
     batch_size: int = 200
     learning_rate: float = 3e-3
     test_images: int = 1_000

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from litgen import checkpoints
 from litgen.data import fashion_mnist, mnist
 from litgen.data.sources import ImageSet
+from litgen.recipes.pictures import one_thread
 from litgen.runs import Run
 from litgen.shapes import Float, UInt8
 from litgen.training import Minibatches, Player, half_rounded, mixed_precision, play
@@ -109,8 +110,9 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     train_set, test_set = load_data(config)
     losses: list[Tensor] = []
     checkpoints.current().keep(losses=losses)
-    for now in fit(config, train_set.images.flatten(1).to(device), seed):
-        losses.append(now.loss)
+    with one_thread(device):
+        for now in fit(config, train_set.images.flatten(1).to(device), seed):
+            losses.append(now.loss)
     return package(config, now.model, torch.stack(losses), train_set, test_set)
 
 

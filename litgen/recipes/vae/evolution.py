@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from litgen import checkpoints
+from litgen.recipes.pictures import one_thread
 from litgen.recipes.vae import digits, plane
 from litgen.recipes.vae.digits import Config, data, evaluate, restore, sample
 from litgen.runs import Run
@@ -30,7 +31,7 @@ CPU = Config(
     hidden=(8,),
     latent=2,
     epochs=1,
-    batch_size=64,
+    batch_size=128,
     learning_rate=8e-3,
     test_images=1_000,
     samples=10,
@@ -83,14 +84,15 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     moments = log_moments(config.epochs * (len(train_set.images) // config.batch_size))
     images, watched = train_set.images.flatten(1).to(device), 0.0
     start = time.perf_counter()
-    for now in digits.fit(config, images, seed):
-        losses.append(now.loss)
-        if now.turn + 1 in moments:
-            now.loss.item()  # wait for the device
-            spent = time.perf_counter() - start - watched
-            seconds.append(memory.seconds + spent)
-            seen.append(tuple(shot(config, now.model, x)))
-            watched = time.perf_counter() - start - spent
+    with one_thread(device):
+        for now in digits.fit(config, images, seed):
+            losses.append(now.loss)
+            if now.turn + 1 in moments:
+                now.loss.item()  # wait for the device
+                spent = time.perf_counter() - start - watched
+                seconds.append(memory.seconds + spent)
+                seen.append(tuple(shot(config, now.model, x)))
+                watched = time.perf_counter() - start - spent
     shots = [Shot(*kept) for kept in seen]
     run = digits.package(config, now.model, torch.stack(losses), train_set, test_set)
     run.tensors["snapshots.turn"] = moments

@@ -12,7 +12,7 @@ __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "tra
 
 CPU = Config(
     network="residual",
-    hidden=(8, 1),
+    hidden=(4, 1),
     latent=50,
     epochs=1,
     batch_size=128,

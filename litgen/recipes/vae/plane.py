@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from litgen import checkpoints
+from litgen.recipes.pictures import one_thread
 from litgen.recipes.vae import digits
 from litgen.recipes.vae.digits import Config, data, evaluate, restore, sample
 from litgen.runs import Run
@@ -55,10 +56,11 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     checkpoints.current().keep(losses=losses, snapshots=snapshots)
     turns = config.epochs * (len(train_set.images) // config.batch_size)
     moments = snapshot_turns(turns)
-    for now in digits.fit(config, train_set.images.flatten(1).to(device), seed):
-        losses.append(now.loss)
-        if now.turn + 1 in moments:
-            snapshots.append(snapshot(now.model, x))
+    with one_thread(device):
+        for now in digits.fit(config, train_set.images.flatten(1).to(device), seed):
+            losses.append(now.loss)
+            if now.turn + 1 in moments:
+                snapshots.append(snapshot(now.model, x))
     run = digits.package(config, now.model, torch.stack(losses), train_set, test_set)
     run.tensors["snapshots.turn"] = moments
     run.tensors["snapshots.mean"] = torch.stack([mean for mean, _ in snapshots])

@@ -78,11 +78,11 @@ class Config:
     hidden: tuple[int, ...] = (192,)
     baseline: tuple[int, ...] = (192,)
     latent: int = 16
-    epochs: int = 2
-    baseline_epochs: int = 2
-    batch_size: int = 200
+    epochs: int = 1
+    baseline_epochs: int = 1
+    batch_size: int = 100
     learning_rate: float = 2e-3
-    known: int = 20_000
+    known: int = 10_000
     test_images: int = 1_000
     samples: int = 50
     mixed: bool = True
