@@ -215,6 +215,7 @@ def test_a_broken_cache_is_said_and_fetched_again(
     packages.read(wanted(shop.origin("shop", FILES)))
     path = home / "cache" / "data" / "small" / "a.txt"
     path.write_bytes(damage)
+    caplog.clear()
     with caplog.at_level(logging.INFO, "litgen.data"):
         assert packages.read(wanted(shop.origin("other", FILES))) == (FILES, "other")
     assert "the cache is broken: a.txt has sha256" in caplog.messages[0]
