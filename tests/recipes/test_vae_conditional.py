@@ -238,10 +238,20 @@ def test_measure_of_quadrants_is_what_a_slow_loop_finds(
     }
 
 
-def test_neighbours_are_chosen_without_the_test_images(data: dict[str, ImageSet]) -> None:
+def test_neighbours_are_chosen_without_the_test_images(
+    data: dict[str, ImageSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """eq:cvae-neighbour: the validation images choose; then the test images are measured."""
     pixels, images = data["train"].images.flatten(1), quadrants.test_images(CUT, data["test"])
+    asked: list[int] = []
+
+    def counted(condition: torch.Tensor, known: torch.Tensor, k: int) -> torch.Tensor:
+        asked.append(len(condition))
+        return nearest(condition, known, k)
+
+    monkeypatch.setattr(quadrants, "nearest", counted)
     found = quadrants.neighbours(CUT, 1, pixels, images)
+    assert asked == [len(pixels) - 150, len(images)], "first the validation, then the test images"
     draw = torch.Generator().manual_seed(1)
     cut = Quadrants(SIDE, 1)
 
