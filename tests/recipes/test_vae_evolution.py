@@ -169,8 +169,8 @@ def test_the_configs_are_what_the_chapter_compares() -> None:
         dense = getattr(evolution_dense, profile)
         assert (dense.network, dense.data, dense.latent) == ("dense", "mnist", 2)
         assert dense.samples == config.samples
-        likelihood = getattr(nll, profile)
-        assert (likelihood.network, likelihood.latent) == ("residual", 50)
+        assert getattr(nll, profile).latent == 50
+    assert (nll.CPU.network, nll.GPU.network) == ("dense", "residual")
     assert (nll.GPU.samples, nll.GPU.test_images, nll.GPU.data) == (5_000, 10_000, "mnist")
     assert evolution_clothes.data(evolution_clothes.CPU) == ("fashion_mnist",)
 
