@@ -19,7 +19,7 @@ test-slow: .venv/ready
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
 
 check-site: book
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m browser
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --dist loadgroup -m browser
 
 serve: book
 	$(BIN)/python -m http.server 8000 --directory _build/html --bind 127.0.0.1

@@ -30,8 +30,15 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these checks last: Playwright's event loop stays until the session ends."""
+    """Run these checks last: Playwright's event loop stays until the session ends.
+
+    The checks of a page stay together where tests run side by side, so that it is opened once.
+    """
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if path := params.get("walked_path", params.get("page_path")):
+            item.add_marker(pytest.mark.xdist_group(str(path)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
