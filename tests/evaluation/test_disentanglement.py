@@ -154,3 +154,29 @@ def test_bad_input_is_refused(levels: Tensor, unchecked: None) -> None:
         disentanglement.information_gap(torch.ones(1, 2), torch.ones(2))
     with pytest.raises(ValueError, match="every factor must vary"):
         disentanglement.information_gap(torch.ones(2, 2), torch.tensor([1.0, 0.0]))
+
+
+def test_a_vote_counts_the_stillest_latent_in_units_of_its_spread() -> None:
+    """eq:beta-vote: with a wide tidy latent and a narrow noisy one, only the shares tell."""
+    draw = torch.Generator().manual_seed(5)
+    levels = torch.cartesian_prod(torch.arange(20), torch.arange(20))
+    loose = torch.randn(len(levels), generator=draw)
+    one, other = (column.float() for column in levels.T)
+    # 30 times wider than the second latent, and still the one that stands for the first factor
+    codes = torch.stack([30 * one, other + 2 * loose], dim=1)
+    assert disentanglement.vote_score(codes, levels, draw, votes=300, group=20) > 0.97
+    few = [
+        disentanglement.vote_score(
+            torch.randn(len(levels), 6, generator=draw), levels, draw, votes=3, group=20
+        )
+        for _ in range(60)
+    ]
+    # codes of nothing are judged on other votes than those that name the latents
+    assert sum(few) / len(few) == pytest.approx(0.5, abs=0.12)
+    mixed = torch.stack([one, other, one + other], dim=1)
+    clear = disentanglement.vote_score(mixed, levels, draw, votes=300, group=20)
+    assert clear > 0.99
+    three = torch.stack([one, one + 0.2 * loose, other + one], dim=1)
+    assert disentanglement.vote_score(three, levels, draw, votes=300, group=20) > 0.9
+    cube = torch.cartesian_prod(*(torch.arange(8),) * 3)  # of two, the loudest tells as well
+    assert disentanglement.vote_score(cube.float(), cube, draw, votes=100) == 1
