@@ -148,7 +148,7 @@ def test_an_unknown_data_set(bad: Said) -> None:
     for name in ("cifar", "sources", "../mnist", "MNIST", ""):
         said = bad("data", "digits", name)
         assert f"unknown data set {name!r}" in said
-        assert "there are: celeba, digits, drawn_faces, faces, fashion_mnist" in said
+        assert "there are: celeba, digits, drawn_faces, ellipses, faces, fashion_mnist" in said
 
 
 # train -------------------------------------------------------------------------------------------

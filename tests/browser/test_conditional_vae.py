@@ -8,6 +8,7 @@ import torch
 
 from litgen import runs
 from litgen.recipes.vae import conditional_digits
+from tests.browser import visits
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +22,7 @@ def test_the_page_decodes_what_pytorch_decodes(
     profile, _ = runs.planned("vae/conditional_digits")
     run = runs.find("vae/conditional_digits", profile)
     if run is None:
-        pytest.skip("no fresh run of vae/conditional_digits: `make book` trains it")
+        visits.missing("no fresh run of vae/conditional_digits: `make book` trains it")
     model = conditional_digits.restore(run)
     page = open_page(CHAPTER, formulas=False)
     page.locator('figure[data-widget="class-sweep"]').scroll_into_view_if_needed()

@@ -243,6 +243,16 @@ def tiny(name: str) -> Any:
     return dataclasses.replace(recipes.load(name).GPU, **TINY[name])
 
 
+def named_as_read(names: tuple[str, ...], run: runs.Run) -> None:
+    """A run that records other data than its recipe names would be stale at once, for ever."""
+    assert {record["name"] for record in run.data} == set(names)
+    for name in names:
+        module = importlib.import_module(f"litgen.data.{name}")
+        found = {r["split"]: r["checksum"] for r in run.data if r["name"] == name}
+        drawn_here = name in ("shapes", "ellipses", "rendered", "moons", "cells")
+        assert not drawn_here or found == module.CHECKSUM
+
+
 def until_done(train: Callable[[], runs.Run], path: Path) -> tuple[runs.Run, int]:
     """Call again and again, each time with no time left; return the run and the interruptions."""
     for calls in range(200):
@@ -262,6 +272,7 @@ def test_a_full_config_and_its_interruptions(name: str, tmp_path: Path) -> None:
     whole = runs.train(name, "gpu", seed=2, config=config)
     runs.save(whole, tmp_path / "run.safetensors")
     assert runs.load(tmp_path / "run.safetensors").metrics == whole.metrics
+    named_as_read(module.data(config), whole)
     path = tmp_path / "unfinished.pt"
     profiles.configure()
     broken, calls = until_done(lambda: module.train(config, 2, CPU), path)

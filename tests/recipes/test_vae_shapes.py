@@ -9,7 +9,6 @@ from torch import Tensor
 
 from litgen import gaussian
 from litgen.data import shapes as drawn
-from litgen.data import sources
 from litgen.evaluation import disentanglement
 from litgen.recipes.vae import shapes, shapes_collapse, shapes_seeds
 from litgen.runs import Run
@@ -107,7 +106,8 @@ def test_traversals_move_one_latent(five: Run) -> None:
     assert five.tensors["snapshots.terms"].shape == (4, 2)
     assert shapes.sample(five, 2, torch.Generator().manual_seed(0)).shape == (2, 1, 14, 14)
     assert len(five.data) == 2
-    assert shapes.data(TINY) == shapes_seeds.data(STACK) == ("shapes",)
+    assert shapes.data(TINY) == ("shapes",)
+    assert shapes_seeds.data(STACK) == shapes_collapse.data(shapes_collapse.CPU) == ("ellipses",)
 
 
 def test_the_gpu_configs_run_end_to_end_when_small() -> None:
@@ -134,8 +134,6 @@ def test_ellipses_vary_in_three_factors() -> None:
     image = drawn.render(torch.tensor([[0.0, 1.0, 2.0, 7.0, 4 * 7 / 15]])).double()[0, 0]
     by_hand = image.reshape(14, 2, 14, 2).mean(dim=(1, 3)).flatten()
     assert (pixels[i].double() - by_hand).abs().max() <= 0.5
-    record = shapes_seeds.record(pixels, levels)
-    assert record["checksum"] == sources.checksum(pixels, levels)
 
 
 def test_a_stack_computes_what_its_models_would() -> None:

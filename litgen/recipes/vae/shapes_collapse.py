@@ -98,13 +98,12 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         for name in ("strong", "causal")
         for i, remedy in enumerate(REMEDIES)
     }
-    record = shapes_seeds.record(pixels, levels)
-    return Run(tensors=tensors, metrics=rates, history=history, data=[record])
+    return Run(tensors=tensors, metrics=rates, history=history, data=shapes_seeds.records())
 
 
 def data(config: Config) -> tuple[str, ...]:
     """Name the data sets that a config reads."""
-    return ("shapes",)
+    return ("ellipses",)
 
 
 def evaluate(run: Run, device: torch.device) -> dict[str, float]:

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from litgen import checkpoints, gaussian
-from litgen.data import shapes
-from litgen.data.sources import checksum
+from litgen.data import ellipses
 from litgen.evaluation import disentanglement
 from litgen.recipes.pictures import one_thread
 from litgen.recipes.vae.digits import binarize
@@ -33,13 +32,7 @@ from litgen.vae.beta import rate_by_dimension
 from litgen.vae.likelihoods import bernoulli
 
 __all__ = ["CPU", "GPU", "Config", "Price", "StackedVAE", "data", "evaluate", "fit", "measure"]
-__all__ += ["moving_ellipses", "record", "restore", "train"]
-
-LEVELS = (4, 16, 16)
-"""Values of size, x and y: 1,024 images of 14x14 pixels."""
-
-FACTORS = ("scale", "x", "y")
-SIDE = 14
+__all__ += ["moving_ellipses", "records", "restore", "train"]
 
 Price = Callable[[int, Tensor, Tensor], Tensor]
 """From turn, means and log-variances (models, batch, latent) to nats, one number a model."""
@@ -124,7 +117,7 @@ class StackedVAE(nn.Module):
 
     def __init__(self, config: Config, models: int, causal: bool = False):
         super().__init__()
-        pixels = SIDE * SIDE
+        pixels = ellipses.SIDE**2
         self.encoder = Stack((pixels, *config.hidden, 2 * config.latent), models)
         self.decoder = Stack((config.latent, *config.hidden[::-1], pixels), models)
         self.before = nn.Parameter(torch.zeros(models, pixels, pixels)) if causal else None
@@ -151,17 +144,9 @@ class Progress(NamedTuple):
 
 
 def moving_ellipses() -> tuple[UInt8[Tensor, "images pixels"], Int[Tensor, "images 3"]]:
-    """Return ellipses of 4 sizes at 16x16 places, four pixels averaged into one, and factors."""
-    levels = torch.cartesian_prod(*(torch.arange(count) for count in LEVELS))
-    factors = torch.zeros(len(levels), len(shapes.FACTORS))
-    factors[:, 2] = 2  # upright
-    for column, name in enumerate(FACTORS):
-        place = shapes.FACTORS.index(name)
-        most = shapes.LEVELS[place] - 1
-        factors[:, place] = levels[:, column] * (most / (LEVELS[column] - 1))
-    images = shapes.render(factors).float()
-    small = torch.nn.functional.avg_pool2d(images, 2).round().to(torch.uint8)
-    return small.flatten(1), levels
+    """Return ellipses of 4 sizes at 16x16 places as rows of pixels, and their factors."""
+    found = ellipses.load()
+    return found.images.flatten(1), found.factors
 
 
 def fit(
@@ -270,7 +255,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         tensors=tensors,
         metrics=mean,
         history={"train_loss_nats": [part.mean().item() / len(config.each) for part in curve]},
-        data=[record(pixels, levels)],
+        data=records(),
     )
 
 
@@ -282,19 +267,14 @@ def _kept(config: Config) -> Tensor:
     )
 
 
-def record(pixels: Tensor, levels: Tensor) -> dict[str, Any]:
+def records() -> list[dict[str, Any]]:
     """Return where the images came from, as runs keep it."""
-    record = dataclasses.asdict(shapes.load("train").record)
-    counts, found = {"train": len(pixels)}, checksum(pixels, levels)
-    return record | {
-        "name": "shapes", "title": "drawn ellipses", "split": "train",
-        "counts": counts, "checksum": found,
-    }  # fmt: skip
+    return [dataclasses.asdict(ellipses.load().record) | {"name": "ellipses", "split": "train"}]
 
 
 def data(config: Config) -> tuple[str, ...]:
     """Name the data sets that a config reads."""
-    return ("shapes",)
+    return ("ellipses",)
 
 
 def restore(run: Run) -> StackedVAE:
