@@ -1,0 +1,1 @@
+"""Autoencoders: codes, noise and holes."""
