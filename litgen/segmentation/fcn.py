@@ -13,14 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from litgen.segmentation.sliding import (
-    PIXELS,
     convolutionalized,
     crop_offset,
     grid_after,
     grid_upsampled,
 )
 from litgen.segmentation.upsampling import margin, upsample
-from litgen.shapes import Float, Int
+from litgen.shapes import Float, Int, UInt8
 
 __all__ = ["FCN", "SIDE", "UNKNOWN", "check_masks", "classifier", "pixel_loss", "places"]
 
@@ -46,8 +45,9 @@ def classifier(widths: tuple[int, int, int], hidden: int, classes: int) -> nn.Se
         *(nn.BatchNorm2d(second), nn.ReLU()),
         *(nn.Conv2d(second, third, 3, bias=False), nn.MaxPool2d(2)),
         *(nn.BatchNorm2d(third), nn.ReLU()),
-        *(nn.MaxPool2d(2), nn.Flatten()),
-        *(nn.Linear(4 * third, hidden), nn.ReLU(), nn.Linear(hidden, classes)),
+        *(nn.Conv2d(third, 2 * third, 2, stride=2, bias=False), nn.BatchNorm2d(2 * third)),
+        *(nn.ReLU(), nn.Flatten()),
+        *(nn.Linear(8 * third, hidden), nn.ReLU(), nn.Linear(hidden, classes)),
     )
 
 
@@ -75,9 +75,8 @@ class FCN(nn.Module):
         self.skips = nn.ModuleList(
             nn.Conv2d(width, classes, 1) for width in (third, second)[:skips]
         )
-        for skip in self.skips:  # at first it is the net without skips
-            nn.init.zeros_(skip.weight)
-            nn.init.zeros_(skip.bias)
+        for parameter in self.skips.parameters():  # at first it is the net without skips
+            nn.init.zeros_(parameter)
         self.stride = int(self.grid.jump) // 2**skips
 
     def coarse(
@@ -121,20 +120,29 @@ class FCN(nn.Module):
 
 
 def pixel_loss(
-    logits: Float[Tensor, "batch classes height width"], mask: Int[Tensor, "batch height width"]
+    logits: Float[Tensor, "batch classes height width"],
+    mask: Int[Tensor, "batch height width"] | UInt8[Tensor, "batch height width"],
+    weight: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, " batch"]:
     """Return each image's cross-entropy, the mean over its labelled pixels, in nats.
 
     Implements eq:fcn-loss.
+
+    Args:
+        logits: of the classes.
+        mask: true classes, or UNKNOWN.
+        weight: how much a pixel of each class counts in the mean; all alike unless given.
     """
     mask = mask.long()
-    loss = F.cross_entropy(logits.float(), mask, ignore_index=UNKNOWN, reduction="none")
-    return loss.sum(dim=(1, 2)) / (mask != UNKNOWN).sum(dim=(1, 2))
+    if weight is None:
+        weight = logits.new_ones(logits.shape[1], dtype=torch.float32)
+    known = mask != UNKNOWN
+    loss = F.cross_entropy(logits.float(), mask, weight, ignore_index=UNKNOWN, reduction="none")
+    counted = weight[mask.where(known, 0)] * known
+    return loss.sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
 
 
-def check_masks(
-    images: Float[Tensor, "..."], masks: Int[Tensor, "..."], classes: int
-) -> None:
+def check_masks(images: Float[Tensor, "..."], masks: Int[Tensor, "..."], classes: int) -> None:
     """Refuse masks that do not belong to images; call it where data enter.
 
     Raises:

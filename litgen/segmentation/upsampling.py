@@ -14,7 +14,7 @@ from torch import Tensor
 
 from litgen.shapes import Float
 
-__all__ = ["bilinear_kernel", "margin", "painted", "upsample"]
+__all__ = ["bilinear_kernel", "margin", "painted", "tent_matrix", "upsample"]
 
 
 def bilinear_kernel(factor: int) -> Float[Tensor, " taps"]:
@@ -37,20 +37,30 @@ def margin(factor: int) -> int:
     return factor // 2
 
 
+def tent_matrix(size: int, factor: int) -> Float[Tensor, "pixels size"]:
+    """Return how much each pixel of an axis takes of each unit. Implements eq:fcn-matrix."""
+    pixel = (torch.arange(size * factor, dtype=torch.float64) + 0.5) / factor - 0.5
+    return (1 - (pixel[:, None] - torch.arange(size)).abs()).clamp(min=0)
+
+
 def upsample(
     x: Float[Tensor, "batch channels height width"], factor: int
 ) -> Float[Tensor, "batch channels tall wide"]:
-    """Enlarge maps ``factor`` times by the tents. Implements eq:fcn-upsampling.
+    """Enlarge maps ``factor`` times by tents, rows and columns apart.
+
+    Implements eq:fcn-upsampling.
 
     Equal to bilinear interpolation wherever a pixel has a unit on either side. In the outer
-    factor / 2 pixels one tent is missing, and values fade by eq:fcn-border; the order of a pixel's
+    factor / 2 pixels one tent is missing and values fade by eq:fcn-border; the order of a pixel's
     channels stays.
 
     Raises:
         ValueError: a factor below 1.
     """
-    tent = bilinear_kernel(factor).to(x)
-    return painted(x, torch.outer(tent, tent), factor)
+    if factor < 1:
+        raise ValueError(f"the factor of an upsampling must be positive, got {factor}")
+    down, across = (tent_matrix(n, factor).to(x) for n in x.shape[2:])
+    return down @ x @ across.T
 
 
 def painted(
