@@ -122,6 +122,8 @@ def slide(
 def multiplications(net: Iterable[nn.Module], height: int, width: int) -> int:
     """Return the multiplications that convolutions and linear layers take for one image.
 
+    M in eq:fcn-work.
+
     Raises:
         ValueError: a layer whose window does not fit into what is left of the image.
     """

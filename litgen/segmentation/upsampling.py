@@ -38,7 +38,11 @@ def margin(factor: int) -> int:
 
 
 def tent_matrix(size: int, factor: int) -> Float[Tensor, "pixels size"]:
-    """Return how much each pixel of an axis takes of each unit. Implements eq:fcn-matrix."""
+    """Return how much each pixel of an axis takes of each unit. Implements eq:fcn-matrix.
+
+    Between the first and the last unit rows add up to one, eq:fcn-unity, and keep ramps,
+    eq:fcn-ramp.
+    """
     pixel = (torch.arange(size * factor, dtype=torch.float64) + 0.5) / factor - 0.5
     return (1 - (pixel[:, None] - torch.arange(size)).abs()).clamp(min=0)
 
