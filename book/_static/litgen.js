@@ -1871,7 +1871,7 @@
     const text = element("output", { "aria-live": "off" });
     which.value = options.length - 1;
 
-    const classesOf = (option) => maps.subarray((option * scenes + scene.value - 1) * pixels).subarray(0, pixels);
+    const classesOf = (option) => maps.subarray((option * scenes + Number(scene.value) - 1) * pixels).subarray(0, pixels);
 
     function put(target, colourAt) {
       const image = target.getContext("2d").createImageData(side, side);
