@@ -323,3 +323,34 @@ def price_program(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> float:
     earn = -np.concatenate([p, q])
     found = scipy.optimize.linprog(earn, A_ub=np.array(rows), b_ub=limits, bounds=(None, None))
     return -float(found.fun)
+
+
+def painted_tents(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Enlarge maps by adding a tent for every unit, pixel by pixel (eq:fcn-upsampling)."""
+    height, width = x.shape[2:]
+    y = x.new_zeros(*x.shape[:2], height * factor, width * factor)
+    for r in range(y.shape[2]):
+        for s in range(y.shape[3]):
+            for u in range(height):
+                for v in range(width):
+                    down = abs((r + 0.5) / factor - 0.5 - u)
+                    across = abs((s + 0.5) / factor - 0.5 - v)
+                    if down < 1 and across < 1:
+                        y[:, :, r, s] += (1 - down) * (1 - across) * x[:, :, u, v]
+    return y
+
+
+def between_neighbours(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Interpolate bilinearly between the nearest units; beyond the last one, repeat it."""
+    height, width = x.shape[2:]
+    y = x.new_zeros(*x.shape[:2], height * factor, width * factor)
+    for r in range(y.shape[2]):
+        for s in range(y.shape[3]):
+            a = min(max((r + 0.5) / factor - 0.5, 0.0), height - 1.0)
+            b = min(max((s + 0.5) / factor - 0.5, 0.0), width - 1.0)
+            u, v = min(int(a), max(height - 2, 0)), min(int(b), max(width - 2, 0))
+            below, right = min(u + 1, height - 1), min(v + 1, width - 1)
+            top = (1 - (b - v)) * x[:, :, u, v] + (b - v) * x[:, :, u, right]
+            bottom = (1 - (b - v)) * x[:, :, below, v] + (b - v) * x[:, :, below, right]
+            y[:, :, r, s] = (1 - (a - u)) * top + (a - u) * bottom
+    return y

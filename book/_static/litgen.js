@@ -1858,6 +1858,55 @@
     ];
   };
 
+  // Maps of classes over pictures: which map, which picture, and how much of the map is seen.
+  makers["class-map"] = function (payload) {
+    const [images, maps] = [payload.images, payload.maps].map(tinynet.bytes);
+    const { side, names, colours, options, scenes } = payload;
+    const pixels = side * side;
+    const canvas = (label) => element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": label });
+    const [over, wrong] = ["The chosen map over the chosen picture", "Pixels that the map has wrong, on the true classes"].map(canvas);
+    const scene = element("input", { type: "range", min: 1, max: scenes, step: 1, value: 1 });
+    const share = element("input", { type: "range", min: 0, max: 100, step: 1, value: 50 });
+    const which = element("select", {}, ...options.map((name, i) => element("option", { value: i }, name)));
+    const text = element("output", { "aria-live": "off" });
+    which.value = options.length - 1;
+
+    const classesOf = (option) => maps.subarray((option * scenes + Number(scene.value) - 1) * pixels).subarray(0, pixels);
+
+    function put(target, colourAt) {
+      const image = target.getContext("2d").createImageData(side, side);
+      for (let i = 0; i < pixels; i++) image.data.set([...colourAt(i), 255], 4 * i); // rounds
+      target.getContext("2d").putImageData(image, 0, 0);
+    }
+
+    function draw() {
+      const [map, truth] = [classesOf(+which.value), classesOf(0)];
+      const start = 3 * pixels * (scene.value - 1);
+      const mix = share.value / 100;
+      put(over, (i) => colours[map[i]].map((c, k) => mix * c + (1 - mix) * images[start + 3 * i + k]));
+      put(wrong, (i) => (map[i] === truth[i] ? colours[truth[i]].map((c) => 0.25 * c + 160) : [20, 20, 20]));
+      const right = map.reduce((sum, c, i) => sum + (c === truth[i]), 0);
+      const shown = names.filter((_, c) => map.includes(c));
+      text.textContent = `${options[which.value]}: ${((100 * right) / pixels).toFixed(1)} % of the pixels right; it shows ${shown.join(", ")}`;
+      scene.setAttribute("aria-valuetext", `scene ${scene.value}`);
+      share.setAttribute("aria-valuetext", `${share.value} % of the map`);
+      return right / pixels;
+    }
+
+    function choose(option, picture, percent) {
+      [which.value, scene.value, share.value] = [option, picture + 1, percent];
+      return draw();
+    }
+
+    [which, scene, share].forEach((control) => control.addEventListener("input", draw));
+    draw();
+    litgen.widgets["class-map"] = { choose };
+    return [
+      element("div", { class: "litgen-panes" }, over, wrong),
+      element("div", { class: "litgen-controls" }, element("label", {}, "map", which), element("label", {}, "scene", scene), element("label", {}, "scene to map", share), text),
+    ];
+  };
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

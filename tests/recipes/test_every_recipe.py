@@ -139,6 +139,15 @@ TINY: dict[str, dict[str, Any]] = {
         "seeds": 2,
         "test_images": 20,
     },
+    "segmentation/fcn": {
+        "widths": (4, 4, 8),
+        "hidden": 8,
+        "classifier_turns": 3,
+        "classifier_batch": 10,
+        "turns": 3,
+        "own_turns": 3,
+        "batch_size": 4,
+    },
     "vae/conditional_digits": {
         "hidden": (8,),
         "latent": 2,
@@ -249,7 +258,7 @@ def named_as_read(names: tuple[str, ...], run: runs.Run) -> None:
     for name in names:
         module = importlib.import_module(f"litgen.data.{name}")
         found = {r["split"]: r["checksum"] for r in run.data if r["name"] == name}
-        drawn_here = name in ("shapes", "ellipses", "rendered", "moons", "cells")
+        drawn_here = name in ("shapes", "ellipses", "rendered", "moons", "cells", "scenes")
         assert not drawn_here or found == module.CHECKSUM
 
 
