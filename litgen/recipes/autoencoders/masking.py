@@ -136,20 +136,23 @@ def probe(
     test_error_percent, and half_seen_error_percent where half of the test pixels are put out.
     """
     device = model.weight.device
-    hidden = _with_one(model, train_set.images[: config.labelled].to(device))
+    hidden = _with_one(model, _unit(train_set.images[: config.labelled], device))
     target = F.one_hot(train_set.labels[: config.labelled].to(device), 10).double()
     ridge = 1e-4 * len(hidden) * torch.eye(hidden.shape[1], device=device, dtype=torch.float64)
     weights = torch.linalg.solve(hidden.T @ hidden + ridge, hidden.T @ target)
-    images, labels = test_set.images.to(device), test_set.labels.to(device)
-    uniform = torch.rand(test_set.images.shape, generator=torch.Generator().manual_seed(1))
-    seen = {"test": images, "half_seen": masked(images, uniform.to(device), 0.5)}
+    images, labels = _unit(test_set.images, device), test_set.labels.to(device)
+    uniform = torch.rand(images.shape, generator=torch.Generator().manual_seed(1)).to(device)
+    seen = {"test": images, "half_seen": masked(images, uniform, 0.5)}
     wrong = {k: (_with_one(model, x) @ weights).argmax(dim=1) != labels for k, x in seen.items()}
     return {f"{k}_error_percent": 100 * float(w.double().mean()) for k, w in wrong.items()}
 
 
-def _with_one(model: TiedAutoencoder, images: Tensor) -> Float[Tensor, "images features"]:
-    features = model.features(images.flatten(1).float() / 255)
-    return F.pad(features, (0, 1), value=1.0).double()
+def _unit(images: Tensor, device: torch.device) -> Float[Tensor, "images pixels"]:
+    return images.flatten(1).to(device).float() / 255
+
+
+def _with_one(model: TiedAutoencoder, x: Tensor) -> Float[Tensor, "images features"]:
+    return F.pad(model.features(x), (0, 1), value=1.0).double()
 
 
 def _key(share: float) -> str:
