@@ -1750,8 +1750,8 @@
     const { side, names, level } = payload;
     const size = side * side;
     const grey = tinynet.bytes(payload.pieces);
-    const canvas = (label) => element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": label });
-    const panes = ["Clean image", "The same with noise", "The network's answer"].map(canvas);
+    const wide = 3 * side + 2;
+    const panes = element("canvas", { class: "digit", style: `aspect-ratio: ${wide} / ${side}; max-width: 44rem`, width: wide, height: side, role: "img", "aria-label": "The clean image, the same with noise, the network's answer" });
     const piece = element("select", {}, ...names.map((name, i) => element("option", { value: i }, name)));
     const slider = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: level });
     const other = element("button", { type: "button" }, "Other noise");
@@ -1763,10 +1763,10 @@
       const y = x.map((v, i) => v + slider.value * noise[i]);
       const answer = compute(y);
       [x, y, answer].forEach((values, k) => {
-        const context = panes[k].getContext("2d");
+        const context = panes.getContext("2d");
         const image = context.createImageData(side, side);
         values.forEach((v, i) => image.data.set([255 * v, 255 * v, 255 * v, 255], 4 * i)); // clamps
-        context.putImageData(image, 0, 0);
+        context.putImageData(image, k * (side + 1), 0);
       });
       const psnr = (values) => -10 * Math.log10(values.reduce((sum, v, i) => sum + (v - x[i]) ** 2, 0) / size);
       const before = +slider.value ? `${psnr(y).toFixed(1)} dB` : "no noise";
@@ -1791,7 +1791,7 @@
     renew();
     litgen.widgets.denoiser = { compute: (y) => [...compute(y)], choose, text: () => text.textContent };
     return [
-      element("div", { class: "litgen-panes" }, ...panes),
+      element("div", { class: "litgen-panes" }, panes),
       element("div", { class: "litgen-controls" }, element("label", {}, "piece", piece), element("label", {}, "noise", slider), other, text),
     ];
   };

@@ -131,7 +131,8 @@ def wiener(
 ) -> Float[Tensor, "batch dims"]:
     """Return the posterior mean of Gaussian data: Wiener's filter. Implements eq:dae-wiener.
 
-    Of all denoisers that are affine, the best for any data of this mean and covariance.
+    Of all denoisers that are affine, the best for any data of this mean and covariance. Along
+    a principal direction it keeps the share eq:dae-gain of the distance from the mean.
 
     Raises:
         ValueError: a scale that is not positive, or shapes that do not fit.
