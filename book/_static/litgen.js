@@ -1744,6 +1744,58 @@
     ];
   };
 
+  // A piece of clothing under noise of a chosen level, and what a denoiser makes of it.
+  makers.denoiser = function (payload) {
+    const compute = tinynet.network(payload.net);
+    const { side, names, level } = payload;
+    const size = side * side;
+    const grey = tinynet.bytes(payload.pieces);
+    const wide = 3 * side + 2;
+    const panes = element("canvas", { class: "digit", style: `aspect-ratio: ${wide} / ${side}; max-width: 44rem`, width: wide, height: side, role: "img", "aria-label": "The clean image, the same with noise, the network's answer" });
+    const piece = element("select", {}, ...names.map((name, i) => element("option", { value: i }, name)));
+    const slider = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: level });
+    const other = element("button", { type: "button" }, "Other noise");
+    const text = element("output", { "aria-live": "off" });
+    let noise;
+
+    function draw() {
+      const x = Array.from(grey.slice(piece.value * size, (+piece.value + 1) * size), (v) => v / 255);
+      const y = x.map((v, i) => v + slider.value * noise[i]);
+      const answer = compute(y);
+      [x, y, answer].forEach((values, k) => {
+        const context = panes.getContext("2d");
+        const image = context.createImageData(side, side);
+        values.forEach((v, i) => image.data.set([255 * v, 255 * v, 255 * v, 255], 4 * i)); // clamps
+        context.putImageData(image, k * (side + 1), 0);
+      });
+      const psnr = (values) => -10 * Math.log10(values.reduce((sum, v, i) => sum + (v - x[i]) ** 2, 0) / size);
+      const before = +slider.value ? `${psnr(y).toFixed(1)} dB` : "no noise";
+      text.textContent = `noise ${(+slider.value).toFixed(2)}: ${before} before, ${psnr(answer).toFixed(1)} dB after`;
+      slider.setAttribute("aria-valuetext", (+slider.value).toFixed(2));
+    }
+
+    function renew() {
+      const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+      noise = Array.from({ length: size }, normal);
+      draw();
+    }
+
+    function choose(index, amount) {
+      piece.value = index;
+      slider.value = amount;
+      draw();
+    }
+
+    [piece, slider].forEach((control) => control.addEventListener("input", draw));
+    other.addEventListener("click", renew);
+    renew();
+    litgen.widgets.denoiser = { compute: (y) => [...compute(y)], choose, text: () => text.textContent };
+    return [
+      element("div", { class: "litgen-panes" }, panes),
+      element("div", { class: "litgen-controls" }, element("label", {}, "piece", piece), element("label", {}, "noise", slider), other, text),
+    ];
+  };
+
   // Samples of three clusters that can be moved, widened, thinned out or copied; all metrics live.
   makers["judged-plane"] = function (payload) {
     const { centres, sd, extent, k, order } = payload;

@@ -20,6 +20,25 @@ from litgen.data.sources import ImageSet, Record
 
 CPU = torch.device("cpu")
 TINY: dict[str, dict[str, Any]] = {
+    "autoencoders/denoising": {
+        "widths": (8, 8),
+        "steps": 4,
+        "batch_size": 6,
+        "test_images": 5,
+    },
+    "autoencoders/denoising_any": {
+        "widths": (8,),
+        "steps": 4,
+        "batch_size": 6,
+        "test_images": 5,
+    },
+    "autoencoders/masking": {
+        "shares": (0.0, 0.5),
+        "hidden": 6,
+        "steps": 4,
+        "batch_size": 8,
+        "labelled": 60,
+    },
     "density/kde_digits": {"counts": (20, 40), "folds": 4, "test_images": 20},
     "density/kde_moons": {"points": 60, "first": 40},
     "density/mixture_digits": {
