@@ -167,6 +167,13 @@ TINY: dict[str, dict[str, Any]] = {
         "own_turns": 3,
         "batch_size": 4,
     },
+    "segmentation/segnet": {
+        "variants": ("indices", "unbalanced"),
+        "widths": (4, 6),
+        "depth": 1,
+        "turns": 4,
+        "batch_size": 4,
+    },
     "vae/conditional_digits": {
         "hidden": (8,),
         "latent": 2,
