@@ -20,6 +20,13 @@ from litgen.data.sources import ImageSet, Record
 
 CPU = torch.device("cpu")
 TINY: dict[str, dict[str, Any]] = {
+    "autoencoders/context": {
+        "widths": (3, 4),
+        "critic_widths": (2, 3),
+        "turns": 3,
+        "batch_size": 6,
+        "test_faces": 20,
+    },
     "density/kde_digits": {"counts": (20, 40), "folds": 4, "test_images": 20},
     "density/kde_moons": {"points": 60, "first": 40},
     "density/mixture_digits": {
