@@ -114,7 +114,7 @@ def reconstruction_loss(
     fill: Float[Tensor, "batch channels height width"],
     weights: Float[Tensor, "*#batch height width"],
 ) -> Float[Tensor, " batch"]:
-    """Return the weighted squared error per image, to be lowered. Eq:ctx-reconstruction.
+    """Return the weighted squared error per image, to be lowered. eq:ctx-reconstruction.
 
     It is averaged over the channels and over the pixels whose weight is not 0, in the square of
     the data's unit. Where the weight is 0 so is its gradient, exactly (eq:ctx-zero-gradient).

@@ -66,7 +66,7 @@ def channelwise_parameters(maps: int, side: int) -> int:
 
 
 def dense_parameters(maps: int, side: int) -> int:
-    """Return the weights of a layer that connects all with all, m^2 n^4. Eq:ctx-dense-count."""
+    """Return the weights of a layer that connects all with all, m^2 n^4. eq:ctx-dense-count."""
     return maps**2 * side**4
 
 

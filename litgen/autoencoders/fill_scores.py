@@ -20,7 +20,7 @@ def psnr(
     fill: Float[Tensor, "count channels height width"],
     peak: float = 2.0,
 ) -> Float[Tensor, ""]:
-    """Return 10 log10(peak^2 / mean squared error) over all pixels, in dB. Eq:ctx-psnr.
+    """Return 10 log10(peak^2 / mean squared error) over all pixels, in dB. eq:ctx-psnr.
 
     Args:
         x: data, cut to what is judged.

@@ -66,7 +66,7 @@ class GaussianFill:
     def sample(
         self, context: Float[Tensor, "count seen"], noise: Float[Tensor, "count missing"]
     ) -> Float[Tensor, "count missing"]:
-        """Return the best fill plus what cannot be known, given standard noise. Eq:ctx-sampler."""
+        """Return the best fill plus what cannot be known, given standard noise. eq:ctx-sampler."""
         return self.best(context) + noise @ torch.linalg.cholesky(self.rest).T
 
     def explained(self) -> Float[Tensor, "missing missing"]:
@@ -82,7 +82,8 @@ class GaussianFill:
         Args:
             amount: how much of the sampler's noise is added: 0 is the best fill, 1 the sampler.
         """
-        return (1 + amount**2) * self.rest.trace()
+        error: Tensor = (1 + amount**2) * self.rest.trace()
+        return error
 
 
 def smooth_covariance(count: int, length: float, nugget: float = 0.01) -> Float[Tensor, "n n"]:

@@ -52,7 +52,7 @@ def test_roaming_holes_are_squares_that_come_to_every_place() -> None:
 
 @pytest.mark.parametrize(("overlap", "factor"), [(0, 10.0), (1, 10.0), (2, 3.0)])
 def test_weights_by_the_distance_from_the_hole(overlap: int, factor: float) -> None:
-    """Eq:ctx-weights, by each pixel's distance to the nearest missing one."""
+    """eq:ctx-weights, by each pixel's distance to the nearest missing one."""
     found = context.weights(torch.stack([HOLE, HOLE.T]), overlap, factor)
     for hole, weights in zip((HOLE, HOLE.T), found, strict=True):
         missing = hole.nonzero()
@@ -76,7 +76,7 @@ def test_weights_refuse_what_has_no_hole() -> None:
 
 
 def test_cut_and_paste_pixel_by_pixel() -> None:
-    """Eq:ctx-cut and eq:ctx-paste: what is missing is 0 and marked, what is known stays."""
+    """eq:ctx-cut and eq:ctx-paste: what is missing is 0 and marked, what is known stays."""
     x, fill = batch()
     holes = torch.stack([HOLE, HOLE.T, HOLE])
     given, whole = context.cut(x, holes), context.paste(x, fill, holes)
@@ -113,7 +113,7 @@ def test_what_is_missing_does_not_reach_the_network() -> None:
 
 @pytest.mark.parametrize("overlap", [0, 1])
 def test_the_loss_is_the_loop_over_pixels(overlap: int) -> None:
-    """Eq:ctx-reconstruction, one number an image, summed pixel by pixel."""
+    """eq:ctx-reconstruction, one number an image, summed pixel by pixel."""
     x, fill = batch()
     weights = context.weights(torch.stack([HOLE, HOLE.T, HOLE]), overlap).double()
     found = context.reconstruction_loss(x, fill, weights)
@@ -131,7 +131,7 @@ def test_the_loss_is_the_loop_over_pixels(overlap: int) -> None:
 
 
 def test_the_gradient_is_zero_outside_the_hole() -> None:
-    """Eq:ctx-zero-gradient: exactly 0 beyond hole and band, 2 w (fill - x) / (C n) elsewhere."""
+    """eq:ctx-zero-gradient: exactly 0 beyond hole and band, 2 w (fill - x) / (C n) elsewhere."""
     x, fill = batch()
     fill.requires_grad_()
     for overlap, counted in ((0, 9), (1, 25)):
@@ -158,7 +158,7 @@ def test_what_does_not_fit_has_no_loss() -> None:
 
 
 def test_adversarial_losses_are_logs_of_probabilities() -> None:
-    """Eq:ctx-critic and eq:ctx-fooling, written with the logistic function itself."""
+    """eq:ctx-critic and eq:ctx-fooling, written with the logistic function itself."""
     real, fake = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     says = [1 / (1 + math.exp(-logit)) for logit in real.tolist()]
     claims = [1 / (1 + math.exp(-logit)) for logit in fake[:4].tolist()]
@@ -171,7 +171,7 @@ def test_adversarial_losses_are_logs_of_probabilities() -> None:
 
 
 def test_the_joint_loss_is_a_weighted_mean() -> None:
-    """Eq:ctx-joint: the share 1 is the first loss, 0 the second, 0.75 lies between."""
+    """eq:ctx-joint: the share 1 is the first loss, 0 the second, 0.75 lies between."""
     first, second = torch.tensor([[3.0, 1.0], [7.0, -1.0]], dtype=torch.float64)
     torch.testing.assert_close(context.joint_loss(first, second, 1.0), first)
     torch.testing.assert_close(context.joint_loss(first, second, 0.0), second)

@@ -14,7 +14,7 @@ from litgen.autoencoders.context_networks import (
 
 
 def test_the_layer_is_one_matrix_a_map() -> None:
-    """Eq:ctx-channelwise, summed place by place; nothing crosses from one map to another."""
+    """eq:ctx-channelwise, summed place by place; nothing crosses from one map to another."""
     torch.manual_seed(0)
     layer = ChannelwiseLinear(3, 2).double()
     torch.nn.init.normal_(layer.weight)
@@ -44,7 +44,7 @@ def test_it_starts_near_the_identity() -> None:
 
 @pytest.mark.parametrize(("maps", "side"), [(3, 2), (5, 4)])
 def test_parameters_are_counted(maps: int, side: int) -> None:
-    """Eq:ctx-channelwise-count and eq:ctx-dense-count are the sizes of the weights of layers."""
+    """eq:ctx-channelwise-count and eq:ctx-dense-count are the sizes of the weights of layers."""
     assert channelwise_parameters(maps, side) == ChannelwiseLinear(maps, side).weight.numel()
     dense = torch.nn.Linear(maps * side**2, maps * side**2)
     assert dense_parameters(maps, side) == dense.weight.numel()

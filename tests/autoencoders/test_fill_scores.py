@@ -11,7 +11,7 @@ from litgen.autoencoders import fill_scores
 
 
 def test_psnr_by_hand() -> None:
-    """Eq:ctx-psnr: an error of 0.2 everywhere in colours from -1 to 1 is 20 dB."""
+    """eq:ctx-psnr: an error of 0.2 everywhere in colours from -1 to 1 is 20 dB."""
     x = torch.rand(3, 2, 4, 4, dtype=torch.float64)
     assert fill_scores.psnr(x, x + 0.2).item() == pytest.approx(20)
     uneven = x.clone()
@@ -21,7 +21,7 @@ def test_psnr_by_hand() -> None:
 
 
 def test_edges_are_differences_of_neighbours() -> None:
-    """Eq:ctx-edges, pair by pair; a flat image has none."""
+    """eq:ctx-edges, pair by pair; a flat image has none."""
     x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     beside, above = [], []
     for image in x.reshape(-1, 4, 5).tolist():
@@ -37,7 +37,7 @@ def test_edges_are_differences_of_neighbours() -> None:
 
 
 def test_the_seam_is_where_the_hole_ends() -> None:
-    """Eq:ctx-seam, by a loop over all pairs of neighbours; changes elsewhere do nothing."""
+    """eq:ctx-seam, by a loop over all pairs of neighbours; changes elsewhere do nothing."""
     x = torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     hole = torch.zeros(5, 6, dtype=torch.bool)
     hole[1:3, 2:6] = True
@@ -66,7 +66,7 @@ def test_the_spread_is_over_images_not_within() -> None:
 
 @pytest.mark.parametrize("count", [30, 200])
 def test_the_probe_is_ridge_regression(count: int) -> None:
-    """Eq:ctx-probe: scikit-learn's answers, with more features than examples and with fewer."""
+    """eq:ctx-probe: scikit-learn's answers, with more features than examples and with fewer."""
     random = np.random.default_rng(0)
     features = random.normal(size=(count, 60)) * random.uniform(0.1, 5, 60) + 3
     features[:, 7] = 1.5  # says nothing

@@ -27,7 +27,7 @@ def drawn(count: int, seed: int = 1) -> Tensor:
 
 
 def test_the_conditional_is_the_ratio_of_two_densities() -> None:
-    """Eq:ctx-gain and eq:ctx-rest: log p(h | c) = log p(h, c) - log p(c), by torch."""
+    """eq:ctx-gain and eq:ctx-rest: log p(h | c) = log p(h, c) - log p(c), by torch."""
     mean, covariance = known()
     fill, x = GaussianFill.given(mean, covariance, HOLE), drawn(20)
     normal = torch.distributions.MultivariateNormal
@@ -39,7 +39,7 @@ def test_the_conditional_is_the_ratio_of_two_densities() -> None:
 
 
 def test_the_best_fill_is_the_regression() -> None:
-    """Eq:ctx-best-fill: least squares on many samples finds the same fill and the same error."""
+    """eq:ctx-best-fill: least squares on many samples finds the same fill and the same error."""
     mean, covariance = known()
     fill, x = GaussianFill.given(mean, covariance, HOLE), drawn(200_000)
     inputs = torch.cat([x[:, ~HOLE], torch.ones(len(x), 1, dtype=x.dtype)], dim=1)
@@ -50,7 +50,7 @@ def test_the_best_fill_is_the_regression() -> None:
 
 
 def test_the_loss_of_images_finds_the_best_fill() -> None:
-    """Eq:ctx-best-fill: at the gain the loss of the hole has almost no slope."""
+    """eq:ctx-best-fill: at the gain the loss of the hole has almost no slope."""
     mean, covariance = known()
     fill, x = GaussianFill.given(mean, covariance, HOLE), drawn(40_000).view(-1, 1, 1, 6)
     weights = context.weights(HOLE.view(1, 6)).double()
@@ -71,7 +71,7 @@ def test_the_loss_of_images_finds_the_best_fill() -> None:
 
 
 def test_a_sampler_has_the_spread_of_the_data_and_twice_the_error() -> None:
-    """Eq:ctx-sampler, eq:ctx-total-variance and eq:ctx-price, measured on samples."""
+    """eq:ctx-sampler, eq:ctx-total-variance and eq:ctx-price, measured on samples."""
     mean, covariance = known()
     fill, x = GaussianFill.given(mean, covariance, HOLE), drawn(200_000)
     noise = torch.randn(len(x), 3, generator=torch.Generator().manual_seed(2), dtype=x.dtype)

@@ -122,7 +122,7 @@ def test_training_helps_and_the_store_keeps_it(trained: runs.Run, tmp_path: Path
 
 
 def test_the_best_fill_and_the_sampler_are_as_the_mathematics_says(trained: runs.Run) -> None:
-    """Eq:ctx-price: the sampler is 3.01 dB behind, as far as 40 faces tell."""
+    """eq:ctx-price: the sampler is 3.01 dB behind, as far as 40 faces tell."""
     gap = trained.metrics["best_psnr_db"] - trained.metrics["sampler_psnr_db"]
     assert gap == pytest.approx(3.01, abs=0.6)
     assert trained.metrics["sampler_edges"] == pytest.approx(1, abs=0.1)
