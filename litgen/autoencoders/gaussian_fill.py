@@ -67,7 +67,8 @@ class GaussianFill:
         self, context: Float[Tensor, "count seen"], noise: Float[Tensor, "count missing"]
     ) -> Float[Tensor, "count missing"]:
         """Return the best fill plus what cannot be known, given standard noise. eq:ctx-sampler."""
-        return self.best(context) + noise @ torch.linalg.cholesky(self.rest).T
+        open_part: Tensor = noise @ torch.linalg.cholesky(self.rest).T
+        return self.best(context) + open_part
 
     def explained(self) -> Float[Tensor, "missing missing"]:
         """Return the covariance of the best fill over contexts. Implements eq:ctx-total-variance.

@@ -1,4 +1,4 @@
-"""Solutions of the exercises in book/autoencoders/context.md, and what shows that they are right."""
+"""Solutions of the exercises in book/autoencoders/context.md, and what shows them right."""
 
 import pytest
 import torch
@@ -81,7 +81,9 @@ def test_best_constants_by_trying_all() -> None:
     grid = torch.linspace(-1, 1, 2001)
     gaps = grid[:, None] - values
     squared, absolute = best_constants(values)
-    assert grid[gaps.square().mean(dim=1).argmin()].item() == pytest.approx(squared.item(), abs=1e-3)
+    assert grid[gaps.square().mean(dim=1).argmin()].item() == pytest.approx(
+        squared.item(), abs=1e-3
+    )
     assert grid[gaps.abs().mean(dim=1).argmin()].item() == pytest.approx(absolute.item(), abs=1e-3)
     assert squared.item() == pytest.approx(-0.4)
     assert absolute == -1
