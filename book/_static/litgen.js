@@ -1712,7 +1712,7 @@
     const area = side * side;
     const places = Math.round(weights.length / bias.length);
     const names = ["The face with a hole", "The hole filled by the network", "The whole face"];
-    const [given, filled, whole] = names.map((name) => element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": name }));
+    const [given, filled, whole] = names.map((name) => element("canvas", { class: "digit", style: "flex: 1 1 0; min-width: 0", width: side, height: side, role: "img", "aria-label": name }));
     const [row, column] = payload.start.map((value) => element("input", { type: "range", min: 0, max: side - size, step: 1, value }));
     const other = element("button", { type: "button" }, "Another face");
     const text = element("output", { "aria-live": "off" });
