@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 CHAPTER = "book/autoencoders/context.html"
 
 
-def test_the_page_fills_what_pytorch_fills(open_page: Callable[..., Any]) -> None:
+def test_the_page_fills_what_pytorch_fills(open_page: Callable[..., Any], real_data: None) -> None:
     """Three faces, holes at three places, every pixel to 2e-3; a click moves the hole."""
     profile, _ = runs.planned("autoencoders/context")
     run = runs.find("autoencoders/context", profile)
