@@ -1703,6 +1703,85 @@
     ];
   };
 
+  // A face with a hole where the reader puts it, and what a network paints there.
+  makers.inpaint = function (payload) {
+    const { side, size, count } = payload;
+    const [down, up] = [tinynet.network(payload.down), tinynet.network(payload.up)];
+    const [weights, bias] = [tinynet.halves(payload.bridge), tinynet.halves(payload.bias)];
+    const faces = tinynet.bytes(payload.faces);
+    const area = side * side;
+    const places = Math.round(weights.length / bias.length);
+    const names = ["The face with a hole", "The hole filled by the network", "The whole face"];
+    const [given, filled, whole] = names.map((name) => element("canvas", { class: "digit", style: "flex: 1 1 0; min-width: 0", width: side, height: side, role: "img", "aria-label": name }));
+    const [row, column] = payload.start.map((value) => element("input", { type: "range", min: 0, max: side - size, step: 1, value }));
+    const other = element("button", { type: "button" }, "Another face");
+    const text = element("output", { "aria-live": "off" });
+    let which = 0;
+
+    const missing = (j, top, left) => Math.floor(j / side) >= top && Math.floor(j / side) < top + size && j % side >= left && j % side < left + size;
+
+    // A matrix for each map, from all its places to all its places.
+    function bridge(maps) {
+      return Float32Array.from(bias, (start, i) => {
+        const first = Math.floor(i / places) * places;
+        let sum = start;
+        for (let j = 0; j < places; j++) sum += weights[i * places + j] * maps[first + j];
+        return sum;
+      });
+    }
+
+    function compute(face, top, left) {
+      const x = Float32Array.from(faces.subarray(3 * area * face, 3 * area * (face + 1)), (v) => v / 127.5 - 1);
+      const cut = new Float32Array(4 * area);
+      for (let j = 0; j < area; j++) {
+        if (missing(j, top, left)) cut[3 * area + j] = 1;
+        else for (const c of [0, 1, 2]) cut[c * area + j] = x[c * area + j];
+      }
+      const fill = up(bridge(down(cut)));
+      return { x, cut, y: x.map((v, i) => (missing(i % area, top, left) ? fill[i] : v)) };
+    }
+
+    function put(canvas, values) {
+      const context = canvas.getContext("2d");
+      const image = context.createImageData(side, side);
+      for (let j = 0; j < area; j++) {
+        for (const c of [0, 1, 2]) image.data[4 * j + c] = 127.5 * (values[c * area + j] + 1); // clamps
+        image.data[4 * j + 3] = 255;
+      }
+      context.putImageData(image, 0, 0);
+    }
+
+    function draw() {
+      const [top, left] = [+row.value, +column.value];
+      const { x, cut, y } = compute(which, top, left);
+      [[given, cut], [filled, y], [whole, x]].forEach(([canvas, values]) => put(canvas, values));
+      let sum = 0;
+      for (let i = 0; i < 3 * area; i++) sum += (x[i] - y[i]) ** 2;
+      text.textContent = `row ${top}, column ${left}: ${(10 * Math.log10((4 * 3 * size * size) / sum)).toFixed(1)} dB in the hole`;
+    }
+
+    function choose(face, top, left) {
+      which = face % count;
+      row.value = top;
+      column.value = left;
+      draw();
+    }
+
+    given.addEventListener("click", (event) => {
+      const box = given.getBoundingClientRect();
+      const at = (place, start, length) => Math.round((side * (place - start)) / length - size / 2);
+      choose(which, at(event.clientY, box.top, box.height), at(event.clientX, box.left, box.width));
+    });
+    other.addEventListener("click", () => choose(which + 1, +row.value, +column.value));
+    [row, column].forEach((slider) => slider.addEventListener("input", draw));
+    draw();
+    litgen.widgets.inpaint = { choose, compute: (face, top, left) => [...compute(face, top, left).y] };
+    return [
+      element("div", { class: "litgen-panes" }, given, filled, whole),
+      element("div", { class: "litgen-controls" }, element("label", {}, "row", row), element("label", {}, "column", column), other, text),
+    ];
+  };
+
   // An object turned, tilted and lit by a decoder: one slider for each known factor, with its own dial to a latent.
   makers.turntable = function (payload) {
     const compute = tinynet.network(payload.net);

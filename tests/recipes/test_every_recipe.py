@@ -39,6 +39,13 @@ TINY: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "labelled": 60,
     },
+    "autoencoders/context": {
+        "widths": (3, 4),
+        "critic_widths": (2, 3),
+        "turns": 3,
+        "batch_size": 6,
+        "test_faces": 20,
+    },
     "density/kde_digits": {"counts": (20, 40), "folds": 4, "test_images": 20},
     "density/kde_moons": {"points": 60, "first": 40},
     "density/mixture_digits": {
