@@ -14,7 +14,7 @@ from litgen.shapes import Float
 __all__ = ["fitting", "margin", "mirrored", "path", "stitched"]
 
 
-def path(side: int, depth: int = 4) -> list[int]:
+def path(side: int, levels: int = 5) -> list[int]:
     """Return the sides of all maps of a U-Net of valid convolutions: eq:unet-down, eq:unet-up.
 
     Two convolutions of 3x3 at every level, each takes two pixels; pooling halves, an
@@ -22,44 +22,44 @@ def path(side: int, depth: int = 4) -> list[int]:
 
     Args:
         side: of the image, in pixels.
-        depth: how often it is halved.
+        levels: of the network, the image's own one among them.
 
     Raises:
         ValueError: a side that is odd where it is to be halved, or too small.
     """
-    if side != fitting(side, depth):
+    if side != fitting(side, levels):
         raise ValueError(
-            f"an image of side {side} does not fit {depth} halvings; the next that does has "
-            f"{fitting(side, depth)}"
+            f"an image of side {side} does not fit {levels} levels; the next that does has "
+            f"{fitting(side, levels)}"
         )
     sides = [side]
-    for _ in range(depth):
+    for _ in range(levels - 1):
         sides += [sides[-1] - 2, sides[-1] - 4, (sides[-1] - 4) // 2]
     sides += [sides[-1] - 2, sides[-1] - 4]
-    for _ in range(depth):
+    for _ in range(levels - 1):
         sides += [2 * sides[-1], 2 * sides[-1] - 2, 2 * sides[-1] - 4]
     return sides
 
 
-def margin(depth: int = 4) -> int:
+def margin(levels: int = 5) -> int:
     """Return the pixels that valid convolutions take from each side: eq:unet-margin.
 
     As far, too, reaches what a pixel of the result depends on, whatever the convolutions do at
     the edges.
     """
-    return 6 * 2**depth - 4
+    return 3 * 2**levels - 4
 
 
-def fitting(side: int, depth: int = 4) -> int:
+def fitting(side: int, levels: int = 5) -> int:
     """Return the smallest side from this on that is even wherever it is halved: eq:unet-fitting.
 
     Raises:
-        ValueError: a negative depth.
+        ValueError: no level.
     """
-    if depth < 0:
-        raise ValueError(f"depth must not be negative, got {depth}")
-    enough = max(side, 2 * margin(depth) + 1)
-    return enough + (-4 - enough) % 2**depth
+    if levels < 1:
+        raise ValueError(f"there must be at least one level, got {levels}")
+    enough = max(side, 2 * margin(levels) + 1)
+    return enough + (-4 - enough) % 2 ** (levels - 1)
 
 
 def mirrored(
@@ -94,7 +94,7 @@ def stitched(
     """Return a network's answers for whole images, computed window by window: eq:unet-tiles.
 
     A window starts ``edge`` pixels before its tile; of the answer only the tile is kept. That is
-    what the network says of the whole mirrored image where (a) tile is a multiple of 2^depth, so
+    what the network says of the whole mirrored image where (a) tile is a multiple of 2^(levels - 1), so
     that every window is pooled in the same pairs, and (b) edge is at least `margin`, and as much
     lies behind the tile.
 
