@@ -71,9 +71,7 @@ def deform(
     images: Float[Tensor, "batch channels height width"],
     labels: Int[Tensor, "batch height width"],
     vectors: Float[Tensor, "batch 2 rows columns"],
-) -> tuple[
-    Float[Tensor, "batch channels height width"], Int[Tensor, "batch height width"]
-]:
+) -> tuple[Float[Tensor, "batch channels height width"], Int[Tensor, "batch height width"]]:
     """Bend images and their labels by the same field.
 
     Raises:
@@ -85,9 +83,7 @@ def deform(
     return warp(images, displaced), warp_labels(labels, displaced)
 
 
-def _sampled(
-    values: Tensor, displaced: Tensor, mode: Literal["bilinear", "nearest"]
-) -> Tensor:
+def _sampled(values: Tensor, displaced: Tensor, mode: Literal["bilinear", "nearest"]) -> Tensor:
     """Read values at displaced places."""
     height, width = values.shape[2:]
     if displaced.shape != (len(values), 2, height, width):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from litgen.shapes import Float
 
-__all__ = ["fitting", "margin", "mirrored", "path", "stitched"]
+__all__ = ["fitting", "margin", "mirrored", "path", "reach", "stitched"]
 
 
 def path(side: int, levels: int = 5) -> list[int]:
@@ -42,12 +42,24 @@ def path(side: int, levels: int = 5) -> list[int]:
 
 
 def margin(levels: int = 5) -> int:
-    """Return the pixels that valid convolutions take from each side: eq:unet-margin.
-
-    As far, too, reaches what a pixel of the result depends on, whatever the convolutions do at
-    the edges.
-    """
+    """Return the pixels that valid convolutions take from each side: eq:unet-margin."""
     return 3 * 2**levels - 4
+
+
+def reach(levels: int = 5) -> int:
+    """Return how far from an edge padded convolutions feel it: eq:unet-reach.
+
+    No pixel this far inside depends on what lies beyond the edge, or on zeros put there, if the
+    edge lies where a pooled square of 2^(levels - 1) pixels begins. From the third level on this
+    is two pixels more than `margin`: valid convolutions shift the squares that are pooled.
+    """
+    felt = 0
+    for _ in range(levels - 1):
+        felt = (felt + 3) // 2  # two more, then half of it, rounded up
+    felt += 2
+    for _ in range(levels - 1):
+        felt = 2 * felt + 2
+    return felt
 
 
 def fitting(side: int, levels: int = 5) -> int:
@@ -95,8 +107,8 @@ def stitched(
 
     A window starts ``edge`` pixels before its tile; of the answer only the tile is kept. That is
     what the network says of the whole mirrored image where (a) tile is a multiple of 2^(levels - 1), so
-    that every window is pooled in the same pairs, and (b) edge is at least `margin`, and as much
-    lies behind the tile.
+    that every window is pooled in the same pairs, and (b) edge is at least `margin`, or for a
+    padded network a multiple of that number and at least `reach`, and as much lies behind.
 
     Args:
         network: maps (batch, channels, window, window) to a square map, smaller by the same

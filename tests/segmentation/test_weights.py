@@ -37,7 +37,9 @@ def test_distances_of_many_masks_and_of_none() -> None:
     masks = torch.stack([scattered(40, 30, seed) > 0 for seed in range(20)])
     each = torch.stack([weights.distances(mask) for mask in masks])
     torch.testing.assert_close(weights.distances(masks), each, rtol=0, atol=0)
-    torch.testing.assert_close(weights.distances(masks.view(4, 5, 40, 30)), each.view(4, 5, 40, 30))
+    torch.testing.assert_close(
+        weights.distances(masks.view(4, 5, 40, 30)), each.view(4, 5, 40, 30)
+    )
     empty = torch.zeros(3, 4, dtype=torch.bool)
     assert bool(weights.distances(empty).isinf().all())
     assert not weights.distances(~empty).any()

@@ -62,20 +62,18 @@ class Config:
     """
 
     variants: tuple[str, ...] = ("full", "no_border", "no_skips")
-    widths: tuple[int, ...] = (8, 16, 32, 64)
-    turns: int = 140
+    widths: tuple[int, ...] = (12, 24, 32, 48)
+    turns: int = 115
     batch_size: int = 6
     learning_rate: float = 2e-2
-    bend: float = 0.7
-    height: float = 4.0
-    sigma: float = 5.0
+    bend: float = 0.5
+    height: float = 3.0
+    sigma: float = 4.0
     mixed: bool = True
 
 
 CPU = Config()
-GPU = Config(
-    widths=(64, 128, 256, 512), turns=4_000, batch_size=32, learning_rate=2e-3, bend=1.5
-)
+GPU = Config(widths=(64, 128, 256, 512), turns=4_000, batch_size=32, learning_rate=2e-3, bend=1.5)
 
 
 class Examples(NamedTuple):
@@ -155,7 +153,9 @@ def fit(
             logits = model(x.contiguous(memory_format=CHANNELS_LAST))
         return weights.energy(logits.float(), target, importance).mean()
 
-    batches = Minibatches(torch.arange(len(given.images), device=device), config.batch_size, shuffle)
+    batches = Minibatches(
+        torch.arange(len(given.images), device=device), config.batch_size, shuffle
+    )
     memory = checkpoints.current()
     memory.keep(model=model, optimizer=optimizer, rate=rate, batches=batches, draw=draw)
     game = play([Player(title, optimizer, loss)], batches, memory.turns(config.turns))
@@ -189,7 +189,9 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         }
         history[f"{name}_loss_nats"] = pictures.curve(losses)
         tensors |= {f"{name}.{key}": value for key, value in model.state_dict().items()}
-    return Run(tensors=tensors, metrics=metrics, history=history, data=records(train_set, test_set))
+    return Run(
+        tensors=tensors, metrics=metrics, history=history, data=records(train_set, test_set)
+    )
 
 
 def records(train_set: Any, test_set: Any, name: str = "cells") -> list[dict[str, Any]]:

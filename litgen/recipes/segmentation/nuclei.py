@@ -57,7 +57,7 @@ class Config:
         mixed: let networks compute in bfloat16 where the hardware has it.
     """
 
-    variants: tuple[str, ...] = ("bent", "straight")
+    variants: tuple[str, ...] = ("bent",)
     columns: int = 128
     side: int = 64
     stride: int = 32
@@ -66,14 +66,19 @@ class Config:
     batch_size: int = 6
     learning_rate: float = 1e-2
     spread: float = 3.0
-    height: float = 4.0
-    sigma: float = 5.0
+    height: float = 3.0
+    sigma: float = 4.0
     mixed: bool = True
 
 
 CPU = Config()
 GPU = Config(
-    columns=320, widths=(64, 128, 256, 512), turns=2_000, batch_size=24, learning_rate=2e-3
+    variants=("bent", "straight"),
+    columns=320,
+    widths=(64, 128, 256, 512),
+    turns=2_000,
+    batch_size=24,
+    learning_rate=2e-3,
 )
 
 
@@ -142,7 +147,7 @@ def answers(
     """Return the logits of whole images, computed tile by tile with a mirrored margin."""
     levels = len(model.down)
     period = 2 ** (levels - 1)
-    edge = tiles.margin(levels) + -tiles.margin(levels) % period
+    edge = tiles.reach(levels) + -tiles.reach(levels) % period
     side = tile + -tile % period
     return tiles.stitched(model, pictures.to_unit(images), side, edge, side + 2 * edge)
 
