@@ -130,7 +130,7 @@ def _standing_in(split: Split, reason: DataUnavailable) -> CellSet:
     numbers = drawn.cells[: across**2].long()
     offset = torch.arange(across**2)[:, None, None] * cells.PLACES
     unique = _laid(torch.where(numbers > 0, numbers + offset, 0), across)
-    values, ordered = torch.unique(unique, return_inverse=True)
+    ordered = torch.unique(unique, return_inverse=True)[1]
     labels = ordered.reshape(unique.shape).to(torch.uint8)[None]
     about = "drawn cells standing in for nuclei", drawn.record.source, drawn.record.licence
     record = Record(*about, drawn.record.citation, checksum(images, labels), COUNTS, stand_in=True)

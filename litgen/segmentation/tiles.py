@@ -43,7 +43,7 @@ def path(side: int, levels: int = 5) -> list[int]:
 
 def margin(levels: int = 5) -> int:
     """Return the pixels that valid convolutions take from each side: eq:unet-margin."""
-    return 3 * 2**levels - 4
+    return 3 * (1 << levels) - 4
 
 
 def reach(levels: int = 5) -> int:
@@ -71,7 +71,7 @@ def fitting(side: int, levels: int = 5) -> int:
     if levels < 1:
         raise ValueError(f"there must be at least one level, got {levels}")
     enough = max(side, 2 * margin(levels) + 1)
-    return enough + (-4 - enough) % 2 ** (levels - 1)
+    return enough + (-4 - enough) % (1 << (levels - 1))
 
 
 def mirrored(
@@ -106,9 +106,10 @@ def stitched(
     """Return a network's answers for whole images, computed window by window: eq:unet-tiles.
 
     A window starts ``edge`` pixels before its tile; of the answer only the tile is kept. That is
-    what the network says of the whole mirrored image where (a) tile is a multiple of 2^(levels - 1), so
-    that every window is pooled in the same pairs, and (b) edge is at least `margin`, or for a
-    padded network a multiple of that number and at least `reach`, and as much lies behind.
+    what the network says of the whole mirrored image where (a) tile is a multiple of
+    2^(levels - 1), so that every window is pooled in the same pairs, and (b) edge is at least
+    `margin`, or for a padded network a multiple of that number and at least `reach`, and as much
+    lies behind.
 
     Args:
         network: maps (batch, channels, window, window) to a square map, smaller by the same

@@ -153,25 +153,25 @@ def test_too_little_edge_or_a_crooked_tile_shows() -> None:
 def test_bad_input_is_refused() -> None:
     """Each error names what does not fit."""
     with pytest.raises(
-        ValueError, match="side 571 does not fit 5 levels; the next that does has 572"
+        ValueError, match=r"side 571 does not fit 5 levels; the next that does has 572"
     ):
         tiles.path(571)
-    with pytest.raises(ValueError, match="side 100 does not fit 5 levels; .* has 188"):
+    with pytest.raises(ValueError, match=r"side 100 does not fit 5 levels; .* has 188"):
         tiles.path(100)
-    with pytest.raises(ValueError, match="at least one level, got 0"):
+    with pytest.raises(ValueError, match=r"at least one level, got 0"):
         tiles.fitting(10, 0)
-    with pytest.raises(ValueError, match="cannot mirror 1x5 pixels by 2"):
+    with pytest.raises(ValueError, match=r"cannot mirror 1x5 pixels by 2"):
         tiles.mirrored(picture(1, 5), 2, (2, 2))
-    with pytest.raises(ValueError, match="cannot mirror 4x5 pixels by -1"):
+    with pytest.raises(ValueError, match=r"cannot mirror 4x5 pixels by -1"):
         tiles.mirrored(picture(4, 5), -1, (2, 2))
     model = network(2, padded=False)
-    with pytest.raises(ValueError, match="no tile of 30 after 8 pixels in a window of 28"):
+    with pytest.raises(ValueError, match=r"no tile of 30 after 8 pixels in a window of 28"):
         tiles.stitched(model, picture(20, 20), 30, 8, 28)
     with pytest.raises(
-        ValueError, match="answers of 8 to windows of 24 lack a tile of 16 after 8"
+        ValueError, match=r"answers of 8 to windows of 24 lack a tile of 16 after 8"
     ):
         tiles.stitched(nn.AvgPool2d(17, 1), picture(20, 20), 16, 8, 24)
     with pytest.raises(
-        ValueError, match="answers of 12 to windows of 28 lack a tile of 8 after 6"
+        ValueError, match=r"answers of 12 to windows of 28 lack a tile of 8 after 6"
     ):
         tiles.stitched(model, picture(20, 20), 8, 6, 28)

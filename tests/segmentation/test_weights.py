@@ -99,7 +99,7 @@ def test_a_gap_of_sigma_has_three_fifths_of_the_height() -> None:
 
 
 def test_balanced_classes_weigh_the_same() -> None:
-    """eq:unet-balance: equal sums for all classes that are there, mean one, absent ones ignored."""
+    """eq:unet-balance: equal sums for the classes that are there, and mean one."""
     labels = scattered(12, 15, seed=5, kinds=3)
     labels[labels == 2] = 0
     for classes in (4, 7):

@@ -1,4 +1,4 @@
-"""Train U-Nets to find drawn cells: with skips and without, with the weight of borders and without.
+"""Train U-Nets to find drawn cells, with and without skips, with and without heavy borders.
 
 Chapter: book/segmentation/unet.md.  Proof: tests/recipes/test_segmentation_cells.py.
 Reference: Ronneberger, Fischer & Brox (2015).
@@ -51,6 +51,8 @@ class Config:
 
     Attributes:
         variants: the networks, see `VARIANTS`; all start from the same seed.
+        images: of the training set that are used, the first ones.
+        test_images: the same of the test set.
         widths: channels of the levels, the image's own first.
         turns: updates of each network.
         batch_size: images in a step.
@@ -62,6 +64,8 @@ class Config:
     """
 
     variants: tuple[str, ...] = ("full", "no_border", "no_skips")
+    images: int = 300
+    test_images: int = 100
     widths: tuple[int, ...] = (12, 24, 32, 48)
     turns: int = 115
     batch_size: int = 6
@@ -106,7 +110,8 @@ def examples(
     sigma: float,
 ) -> Examples:
     """Compute the weight of borders once for all steps, on the cells with the gaps between."""
-    parted = labels.long() * inside(labels)
+    numbers = labels.long()
+    parted = numbers * inside(numbers)
     near = [weights.border(each, 1.0, sigma).float() for each in parted]
     return Examples(images, labels, torch.stack(near))
 
@@ -136,7 +141,7 @@ def fit(
     device = given.images.device
     torch.manual_seed(seed)  # weights
     shuffle, draw = (torch.Generator().manual_seed(seed + i) for i in (0, 1))
-    model = UNet(1, classes, config.widths, skips=skips).to(device, memory_format=CHANNELS_LAST)
+    model = UNet(1, classes, config.widths, skips=skips).to(device).to(memory_format=CHANNELS_LAST)
     optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, fused=True)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.turns)
 
@@ -168,10 +173,12 @@ def fit(
 def train(config: Config, seed: int, device: torch.device) -> Run:
     """Train every variant from the same seed; return weights, curves and scores."""
     train_set, test_set = cells.load("train"), cells.load("test")
-    given = examples(train_set.images, train_set.cells, config.sigma)
+    chosen = train_set.images[: config.images], train_set.cells[: config.images]
+    given = examples(*chosen, config.sigma)
     given = Examples(*(part.to(device) for part in given))
     tensors = {"examples.images": test_set.images[:20], "examples.cells": test_set.cells[:20]}
-    metrics = {"test_images": float(len(test_set.images))}
+    images, labels = (part[: config.test_images] for part in (test_set.images, test_set.cells))
+    metrics = {"test_images": float(len(images))}
     history = {}
     for name in config.variants:
         skips, bordered = VARIANTS[name]
@@ -185,7 +192,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
         half_rounded(model)
         metrics |= {
             f"{name}_{key}": value
-            for key, value in measure(model, test_set.images.to(device), test_set.cells).items()
+            for key, value in measure(model, images.to(device), labels).items()
         }
         history[f"{name}_loss_nats"] = pictures.curve(losses)
         tensors |= {f"{name}.{key}": value for key, value in model.state_dict().items()}
@@ -271,9 +278,10 @@ def restore(run: Run) -> UNet:
 
 def evaluate(run: Run, device: torch.device) -> dict[str, float]:
     """Measure a run's weights on the test images anew."""
-    test_set = cells.load("test")
-    metrics = {"test_images": float(len(test_set.images))}
+    test_set, count = cells.load("test"), run.provenance["config"]["test_images"]
+    images, labels = test_set.images[:count], test_set.cells[:count]
+    metrics = {"test_images": float(len(images))}
     for name, model in models(run).items():
-        values = measure(model.to(device), test_set.images.to(device), test_set.cells)
+        values = measure(model.to(device), images.to(device), labels)
         metrics |= {f"{name}_{key}": value for key, value in values.items()}
     return metrics
