@@ -21,6 +21,7 @@ NAMES = {
     "realnvp-train": "RealNVP on vectors, training step; zuko, nflows, normflows, FrEIA",
     "realnvp-sample": "RealNVP on vectors, sampling; the same peers",
     "sgns": "skip-gram with negative sampling: words a second; gensim, word2vec's C",
+    "unet-step": "U-Net: forward and backward, inference; usual one, segmentation-models-pytorch",
     "vae-step": "dense VAE: training step, importance-weighted likelihood; usual example, pythae",
     "wgan-gp-step": "WGAN-GP of dense players: five critic moves and one; the usual step",
 }

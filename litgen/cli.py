@@ -1,4 +1,4 @@
-"""The command line: ``python -m litgen list | data | train | sample | evaluate | runs``.
+"""The command line: ``python -m litgen list | data | train | sample | evaluate | runs | share``.
 
 Chapter: book/contributing.md.  Proof: tests/test_cli.py.
 """
@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import torch
 
-from litgen import checkpoints, data, profiles, recipes, runs
+from litgen import checkpoints, data, hub, profiles, recipes, runs
 
 __all__ = ["main"]
 
@@ -90,6 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true", help="print a list of dictionaries")
     add.add_argument("--check", action="store_true", help="fail if a published run is stale")
     add.set_defaults(command=_runs)
+
+    add = commands.add_parser("share", help="write a run with a model card, or put it on a hub")
+    _recipe_and_profile(add)
+    _run_file(add)
+    to = add.add_mutually_exclusive_group(required=True)
+    to.add_argument("--folder", type=Path, help="where to write them")
+    to.add_argument("--hub", metavar="OWNER/NAME", help="repository of the hub; needs a token")
+    add.set_defaults(command=_share)
     return parser
 
 
@@ -99,7 +107,9 @@ def _recipe_and_profile(parser: argparse.ArgumentParser, nargs: str | None = Non
 
 
 def _run_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, metavar="FILE", help="a run's file, fresh or not")
+    parser.add_argument(
+        "--run", type=Path, metavar="FILE", help="a run's file or shared folder, fresh or not"
+    )
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -213,10 +223,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> runs.Run:
-    """Return the run in the given file, or else the fresh one in the store."""
+    """Return the run in the given file or folder, or else the fresh one in the store."""
     profile = _profile(options)
     if options.run:
-        return _run_in(options.run, options.recipe)
+        inside = options.run / hub.FILE
+        return _run_in(inside if inside.is_file() else options.run, options.recipe)
     run = runs.find(options.recipe, profile)
     if run is None:
         raise RuntimeError(
@@ -236,6 +247,14 @@ def _run_in(path: Path, recipe: str) -> runs.Run:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise runs.BadRun(f"{path.name} does not fit today's {recipe}: {error}") from None
     return run
+
+
+def _share(options: argparse.Namespace) -> None:
+    run = _run(options)
+    if options.folder:
+        print(f"wrote {hub.pack(run, options.folder)}")
+    else:
+        print(f"put at {hub.publish(run, options.hub)}")
 
 
 def _profile(options: argparse.Namespace) -> profiles.Profile:

@@ -145,7 +145,7 @@ def test_unknown_name_is_one_line(capsys):
     assert out == ""
     names = (
         "dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, realnvp-train, realnvp-sample, "
-        "sgns, vae-step, wgan-gp-step"
+        "sgns, unet-step, vae-step, wgan-gp-step"
     )
     assert err == f"benchmarks: unknown benchmark 'vae-stepp'; there are: {names}\n"
 
@@ -576,3 +576,44 @@ def test_frechet_prints_one_json_line(capsys):
     assert set(record["seconds"]) == {*frechet.PEERS, "litgen"}
     assert max(record["relative_difference"].values()) < 1e-4
     assert record["values"]["litgen"] > 0.01
+
+
+# the U-Net ---------------------------------------------------------------------------------------
+
+
+def test_unets_compute_the_same_function():
+    """The usual one's logits are litgen's, weights taken over; a step and inference are raced."""
+    pytest.importorskip("segmentation_models_pytorch")
+    from benchmarks import unet_step
+
+    nets = unet_step.networks()
+    x, y = unet_step.pictures(32)
+    torch.testing.assert_close(nets["usual"](x), nets["litgen"](x), rtol=1e-4, atol=1e-4)
+    counts = unet_step.parameter_counts()
+    assert counts["usual"] == counts["litgen"] == pytest.approx(counts["smp"], rel=0.1)
+    for race in (unet_step.step, unet_step.inference):
+        record = race(SHORT, side=32)
+        assert set(record["peers"]) == {"usual", "smp"}
+        assert min(record["peers"].values()) > 0
+        assert min(record["litgen"].values()) > 0
+    assert unet_step.stepping(nets["usual"], x, y)() == len(x)
+
+
+def test_what_is_folded_computes_the_same():
+    """Inference in litgen's way gives the logits of the network in evaluation mode."""
+    from benchmarks import unet_step
+
+    net = unet_step.UNet(1, 2, (4, 6, 8))
+    net(torch.randn(4, 1, 16, 16))
+    x, _ = unet_step.pictures(32)
+    expected = net.eval()(x)
+    torch.testing.assert_close(unet_step.folded(net)(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_quality_is_trained_both_ways():
+    """Two numbers between 0 and 1, of the same weights at the start."""
+    from benchmarks import unet_step
+
+    found = unet_step.quality(steps=2, widths=(4, 6))["mean_iou"]
+    assert set(found) == {"float32", "shipped"}
+    assert all(0 < value < 1 for value in found.values())

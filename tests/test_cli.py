@@ -148,7 +148,9 @@ def test_an_unknown_data_set(bad: Said) -> None:
     for name in ("cifar", "sources", "../mnist", "MNIST", ""):
         said = bad("data", "digits", name)
         assert f"unknown data set {name!r}" in said
-        assert "there are: celeba, digits, drawn_faces, ellipses, faces, fashion_mnist" in said
+        assert (
+            "there are: celeba, cells, digits, drawn_faces, ellipses, faces, fashion_mnist" in said
+        )
 
 
 # train -------------------------------------------------------------------------------------------
@@ -606,3 +608,20 @@ def test_the_module_can_be_run(tmp_path: Path) -> None:
     assert done.stderr.startswith("litgen: MNIST train is not at hand: ")
     assert done.stderr.count("\n") == 1
     assert files(tmp_path) == {}
+
+
+# share -------------------------------------------------------------------------------------------
+
+
+def test_share_writes_a_folder_that_others_read(ok: Said, bad: Said, tmp_path: Path) -> None:
+    """The run and its card; `evaluate --run` takes the folder; one of two places must be named."""
+    pytest.importorskip("huggingface_hub")
+    ok("train", "vae/digits")
+    assert "out/digits" in ok("share", "vae/digits", "--folder", "out/digits")
+    assert "# vae/digits" in Path("out/digits/README.md").read_text("utf8")
+    measured = json.loads(ok("evaluate", "vae/digits", "--run", "out/digits"))
+    assert measured == json.loads(ok("evaluate", "vae/digits"))
+    assert "owner/name" in bad("share", "vae/digits", "--hub", "digits")
+    assert "no fresh cpu run of vae/moons" in bad("share", "vae/moons", "--folder", "x")
+    with pytest.raises(SystemExit):
+        bad("share", "vae/digits")

@@ -166,7 +166,9 @@ def _of(values: np.ndarray) -> np.ndarray:
     return values[:, None, None]
 
 
-def separated(cells: Int[Tensor, "*batch height width"]) -> Bool[Tensor, "*batch height width"]:
+def separated(
+    cells: Int[Tensor, "*batch height width"] | UInt8[Tensor, "*batch height width"],
+) -> Bool[Tensor, "*batch height width"]:
     """Return which pixels are cell, without those that touch another cell: a gap parts them all.
 
     A pixel touches another cell if one of its four neighbours belongs to one. What is left falls

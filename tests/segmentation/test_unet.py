@@ -154,3 +154,16 @@ def test_the_paths_are_as_wide_as_asked() -> None:
     down = sum(9 * a * b + 9 * b * b for a, b in zip([1, *widths], widths, strict=False))
     up = sum(4 * 2 * w * w + 9 * 2 * w * w + 9 * w * w for w in widths[:-1])
     assert sum(counts.values()) == down + up + 2 * 64 == pytest.approx(31.0e6, rel=1e-2)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_folding_changes_nothing(padded: bool) -> None:
+    """The copy has no normalisation left and gives the same logits; the network stays."""
+    net, x = small(padded=padded), noise(2, 2, 44, 52, seed=3)
+    expected = net(x)
+    copy = unet.folded(net.train())
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in copy.modules())
+    assert not any(p.requires_grad for p in copy.parameters())
+    torch.testing.assert_close(copy(x), expected)
+    assert net.training
+    torch.testing.assert_close(net.eval()(x), expected)

@@ -6,14 +6,14 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from litgen import digest
-from litgen_book import assets, cards, downloads, equations, family_map, pages
+from litgen_book import assets, cards, downloads, equations, family_map, pages, results
 
 __all__ = ["setup"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with Sphinx."""
-    for module in (assets, cards, downloads, equations, family_map, pages):
+    for module in (assets, cards, downloads, equations, family_map, pages, results):
         module.setup(app)
     sources = [path.read_text("utf8") for path in sorted(Path(__file__).parent.glob("*.py"))]
     return {

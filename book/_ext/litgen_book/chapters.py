@@ -219,7 +219,9 @@ def _provenance(result: NotebookNode, wanted: str, seconds: float) -> dict[str, 
         "seconds": round(seconds, 1),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "runs": [
-            run.provenance | {"data": run.data, "line": run.describe()} for run in used if run
+            run.provenance | {"data": run.data, "line": run.describe(), "metrics": run.metrics}
+            for run in used
+            if run
         ],
     }
 

@@ -62,7 +62,8 @@ def _outdated(
         written = Path(app.outdir, f"{name}.html").exists()  # its pictures lie beside it
         if result is None or shown != _identity(result) or not written:
             stale.add(name)
-    return stale
+    lists = {name for name, about in env.metadata.items() if "litgen_lists_results" in about}
+    return stale | lists if stale else stale
 
 
 def _prepare(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
