@@ -400,3 +400,47 @@ def outline_f1(true: np.ndarray, found: np.ndarray, classes: int, distance: floa
             total = precision + recall
             each.append(2 * precision * recall / total if total else 0.0)
     return float(np.mean(each)) if each else math.nan
+def distances_by_pairs(inside: Tensor) -> Tensor:
+    """Return each pixel's distance to the nearest pixel of a set, one pair after the other."""
+    members = [(int(y), int(x)) for y, x in inside.nonzero()]
+    found = torch.full(inside.shape, math.inf, dtype=torch.float64)
+    for y, x in itertools.product(*map(range, inside.shape)):
+        for v, u in members:
+            found[y, x] = min(float(found[y, x]), math.hypot(y - v, x - u))
+    return found
+
+
+def keys_cubic(t: float, a: float = -0.75) -> float:
+    """Return the kernel of cubic convolution at a distance (Keys, 1981)."""
+    t = abs(t)
+    if t <= 1:
+        return (a + 2) * t**3 - (a + 3) * t**2 + 1
+    return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a if t < 2 else 0.0
+
+
+def bicubic(values: Tensor, y: float, x: float) -> float:
+    """Interpolate values (rows, columns) at a place; the outermost ones go on beyond the edge."""
+    rows, columns = values.shape
+    total = 0.0
+    for i in range(math.floor(y) - 1, math.floor(y) + 3):
+        for j in range(math.floor(x) - 1, math.floor(x) + 3):
+            value = float(values[min(max(i, 0), rows - 1), min(max(j, 0), columns - 1)])
+            total += keys_cubic(y - i) * keys_cubic(x - j) * value
+    return total
+
+
+def flooded(inside: Tensor) -> list[set[tuple[int, int]]]:
+    """Return the connected pieces of a mask as sets of pixels, by a walk with a list of places."""
+    left = {(int(y), int(x)) for y, x in inside.nonzero()}
+    pieces = []
+    while left:
+        piece, places = set(), [left.pop()]
+        while places:
+            y, x = places.pop()
+            piece.add((y, x))
+            for near in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                if near in left:
+                    left.remove(near)
+                    places.append(near)
+        pieces.append(piece)
+    return pieces

@@ -181,6 +181,15 @@ TINY: dict[str, dict[str, Any]] = {
         "turns": 4,
         "batch_size": 4,
     },
+    "segmentation/cells": {
+        "variants": ("full", "no_skips"),
+        "images": 8,
+        "test_images": 4,
+        "widths": (2, 3),
+        "turns": 3,
+        "batch_size": 4,
+    },
+    "segmentation/nuclei": {"widths": (2, 3), "turns": 3, "batch_size": 2, "columns": 64},
     "vae/conditional_digits": {
         "hidden": (8,),
         "latent": 2,
