@@ -67,9 +67,8 @@ def u_profile(
         across = stage ** (level + 1) if long else 0.0
         after.append(across + stage * after[-1])
     slopes = [slope * chain(factor, k, short) for slope in after for k in range(blocks)]
-    return torch.tensor([*slopes, slopes[-1] * chain(factor, 1, short)], dtype=torch.float64).flip(
-        0
-    )
+    slopes.append(slopes[-1] * chain(factor, 1, short))
+    return torch.tensor(slopes[::-1], dtype=torch.float64)
 
 
 def convolution_gain(weight: Float[Tensor, "outputs inputs height width"]) -> float:
