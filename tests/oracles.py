@@ -444,3 +444,33 @@ def flooded(inside: Tensor) -> list[set[tuple[int, int]]]:
                     places.append(near)
         pieces.append(piece)
     return pieces
+def walks_of_a_u(slope: float, levels: int, blocks: int, long: bool, short: bool) -> list[float]:
+    """Return the weight of all walks from each layer of a U to its last one.
+
+    The U is drawn as a graph: A[i, j] is the weight of the edge from i to j, and I + A + A^2 + ...
+    adds up walks of every length.
+    """
+    edges: dict[tuple[str, str], float] = {}
+    order = ["first"]
+    ends: list[str] = []
+    for stage in range(2 * levels + 1):
+        door = f"into {stage}"
+        edges[(ends[-1] if ends else "first"), door] = 1.0
+        if long and stage > levels:
+            edges[ends[2 * levels - stage], door] = 1.0
+        before = door
+        for block in range(blocks):
+            here = f"{stage}.{block}"
+            edges[before, here] = slope + (1.0 if short else 0.0)
+            order.append(here)
+            before = here
+        ends.append(before)
+    names = sorted({name for pair in edges for name in pair})
+    matrix = np.zeros((len(names), len(names)))
+    for (a, b), weight in edges.items():
+        matrix[names.index(a), names.index(b)] = weight
+    total = power = np.eye(len(names))
+    for _ in names:
+        power = power @ matrix
+        total = total + power
+    return [float(total[names.index(name), names.index(ends[-1])]) for name in order]

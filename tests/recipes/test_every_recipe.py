@@ -190,6 +190,18 @@ TINY: dict[str, dict[str, Any]] = {
         "batch_size": 4,
     },
     "segmentation/nuclei": {"widths": (2, 3), "turns": 3, "batch_size": 2, "columns": 64},
+    "segmentation/skips": {
+        "normalised": (1,),
+        "bare": (),
+        "repeats": 1,
+        "width": 2,
+        "levels": 1,
+        "steps": 3,
+        "batch_size": 2,
+        "crop": 8,
+        "moments": 3,
+        "test_images": 4,
+    },
     "vae/conditional_digits": {
         "hidden": (8,),
         "latent": 2,
