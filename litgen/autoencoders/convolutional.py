@@ -151,7 +151,7 @@ def noisy_loss(
     x: Float[Tensor, "batch *shape"],
     encode: Map,
     decode: Map,
-    noise: Float[Tensor, "batch latent"],
+    noise: Float[Tensor, "..."],
     weight: float,
 ) -> Float[Tensor, " batch"]:
     """Return the squared error from a disturbed code plus the weighted square of the code.

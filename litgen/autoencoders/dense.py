@@ -25,8 +25,8 @@ __all__ = [
 
 
 def squared_error(
-    x: Float[Tensor, "*batch pixels"], reconstruction: Float[Tensor, "*batch pixels"]
-) -> Float[Tensor, "*batch"]:
+    x: Float[Tensor, "*#batch pixels"], reconstruction: Float[Tensor, "*#batch pixels"]
+) -> Float[Tensor, "*#batch"]:
     """Return the squared distance of each image from its reconstruction. Implements eq:ae-loss.
 
     The sum over pixels, not their mean.

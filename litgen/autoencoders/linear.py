@@ -49,8 +49,8 @@ def moments(x: Float[Tensor, "count dims"]) -> Moments:
 
 
 def mean_error(
-    encoder: Float[Tensor, "latent dims"],
-    decoder: Float[Tensor, "dims latent"],
+    encoder: Float[Tensor, "latent pixels"],
+    decoder: Float[Tensor, "rows columns"],
     covariance: Float[Tensor, "dims dims"],
 ) -> Float[Tensor, ""]:
     """Return the mean squared error of W A x on centred data, summed over dimensions.
@@ -77,7 +77,7 @@ def best_encoder(decoder: Float[Tensor, "dims latent"]) -> Float[Tensor, "latent
 
 
 def best_decoder(
-    encoder: Float[Tensor, "latent dims"], covariance: Float[Tensor, "dims dims"]
+    encoder: Float[Tensor, "latent pixels"], covariance: Float[Tensor, "dims dims"]
 ) -> Float[Tensor, "dims latent"]:
     """Return the decoder with the least error for an encoder: the regression of data on codes.
 

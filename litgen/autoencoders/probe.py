@@ -59,7 +59,7 @@ def probe_loss(
 
 def fit_probe(
     features: Float[Tensor, "count dims"],
-    labels: Int[Tensor, " count"],
+    labels: Int[Tensor, " labels"],
     classes: int = 10,
     penalty: float = 1e-4,
     steps: int = 100,
