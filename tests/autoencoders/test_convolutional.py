@@ -58,7 +58,7 @@ def test_bad_input_is_named() -> None:
         module.sizes(5, 3, 4)
     assert module.sizes(29, 3, 4) == [29, 14, 7, 3]
     assert module.sizes(29, 3, 3) == [29, 15, 8, 4]
-    with pytest.raises(ValueError, match=r"a kernel of 5 does not fit into 2 \+ 2"):
+    with pytest.raises(ValueError, match=r"a kernel of 5 does not fit into 2 pixels, padded by 1"):
         module.smaller(2, 5)
     with pytest.raises(ValueError, match=r"made for images of \(1, 9, 12\), got \(1, 12, 9\)"):
         ConvAutoencoder(9, 12, (2,))(torch.rand(1, 1, 12, 9))
