@@ -67,7 +67,11 @@ def test_noise_becomes_a_penalty_on_the_decoder() -> None:
     draws = 40_000
     noise = 0.5 * torch.randn(draws, 3, 2, generator=generator, dtype=torch.float64)
     losses = convolutional.noisy_loss(
-        x.repeat(draws, 1), lambda v: v @ encoder.T, lambda z: z @ decoder.T, noise.view(-1, 2), 0.2
+        x.repeat(draws, 1),
+        lambda v: v @ encoder.T,
+        lambda z: z @ decoder.T,
+        noise.view(-1, 2),
+        0.2,
     )
     expected = averaged_loss(x, encoder, decoder, 0.5, 0.2)
     torch.testing.assert_close(losses.view(draws, 3).mean(dim=0), expected, rtol=0.02, atol=0)

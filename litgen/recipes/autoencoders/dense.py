@@ -58,16 +58,16 @@ class Config:
 
     data: Literal["mnist", "fashion_mnist"] = "fashion_mnist"
     latents: tuple[int, ...] = (2, 4, 8, 16, 32)
-    random: tuple[int, ...] = (2, 16)
+    random: tuple[int, ...] = (16,)
     hidden: tuple[int, ...] = (128, 64)
-    steps: int = 250
+    steps: int = 220
     batch_size: int = 128
     learning_rate: float = 2e-3
     mixed: bool = True
 
 
 CPU = Config()
-GPU = Config(steps=20_000, batch_size=512, learning_rate=1e-3)
+GPU = Config(random=(2, 16), steps=20_000, batch_size=512, learning_rate=1e-3)
 
 
 class Progress(NamedTuple):
