@@ -46,6 +46,21 @@ TINY: dict[str, dict[str, Any]] = {
         "batch_size": 6,
         "test_faces": 20,
     },
+    "autoencoders/convolutional": {
+        "channels": (2, 3),
+        "latent": 2,
+        "steps": 4,
+        "batch_size": 8,
+        "test_images": 20,
+        "looks": 2,
+    },
+    "autoencoders/dense": {
+        "latents": (2, 3),
+        "random": (2,),
+        "hidden": (8,),
+        "steps": 3,
+        "batch_size": 8,
+    },
     "density/kde_digits": {"counts": (20, 40), "folds": 4, "test_images": 20},
     "density/kde_moons": {"points": 60, "first": 40},
     "density/mixture_digits": {
@@ -258,6 +273,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "vae/moons": {"hidden": (8,), "steps": 4, "batch_size": 50, "samples": 3},
 }
+TINY["autoencoders/digits"] = TINY["autoencoders/dense"]
 TINY["diffusion/clothes"] = TINY["diffusion/digits"]
 TINY["flows/fashion"] = TINY["flows/digits"]
 TINY["gan/dcgan"] = TINY["gan/dcgan_clothes"] = TINY["gan/dcgan_faces"]
