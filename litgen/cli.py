@@ -4,19 +4,22 @@ Chapter: book/contributing.md.  Proof: tests/test_cli.py.
 """
 
 import argparse
+import contextlib
 import importlib
+import io
 import json
 import logging
 import pkgutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
-from litgen import checkpoints, data, hub, profiles, recipes, runs
+from litgen import checkpoints, data, hub, processes, profiles, recipes, runs
 
 __all__ = ["main"]
 
@@ -30,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("litgen").setLevel(logging.INFO)
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        with processes.joined(), _spoken():
+            options.command(options)
     except checkpoints.OutOfTime as late:
         print(f"litgen: {late}", file=sys.stderr)
         return 3
@@ -41,6 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("litgen: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _spoken() -> AbstractContextManager[object]:
+    """Return a context in which only the first of several processes prints."""
+    if processes.rank() == 0:
+        return contextlib.nullcontext()
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 class OneLineParser(argparse.ArgumentParser):

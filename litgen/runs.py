@@ -18,6 +18,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from litgen import checkpoints, digest, profiles
+from litgen import checkpoints, digest, processes, profiles
 from litgen.data import sources
 
 __all__ = [
@@ -182,7 +183,8 @@ def train(
     """Train a recipe, save the run and return it; a second process waits and takes the result.
 
     From time to time the state of the training is written to the cache. One that was interrupted
-    goes on from there, and ends with the run that it would have given.
+    goes on from there, and ends with the run that it would have given. Several processes that
+    `torchrun` has started train as one, write no such state, and heed no deadline.
 
     Args:
         recipe: its name.
@@ -204,6 +206,8 @@ def train(
     device = profiles.device_for(profile)
     path = (folder or _cache()) / _file_name(recipe, profile, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if processes.count() > 1:
+        return _train_together(recipe, profile, seed, device, path)
     with _only_one(path):
         run = _usable(path, recipe, profile, seed) if path.is_file() else None
         if run is None or not is_fresh(run):
@@ -213,6 +217,25 @@ def train(
             save(run, path)
             memory.forget()
     return run
+
+
+def _train_together(
+    recipe: str, profile: profiles.Profile, seed: int, device: torch.device, path: Path
+) -> Run:
+    """Train in all processes; the first one alone looks for a fresh run and saves the new one."""
+    module = _module(recipe)
+    run = None
+    with _only_one(path) if processes.rank() == 0 else nullcontext():
+        if processes.rank() == 0 and path.is_file():
+            run = _usable(path, recipe, profile, seed)
+            run = run if run is not None and is_fresh(run) else None
+        run = processes.agreed(run)
+        if run is None:
+            with checkpoints.opened(checkpoints.Memory()):
+                run = _train_now(recipe, module, profile, _config(module, profile), seed, device)
+            if processes.rank() == 0:
+                save(run, path)
+        return processes.agreed(run)
 
 
 def save(run: Run, path: Path) -> None:
@@ -351,7 +374,7 @@ def _train_now(
         "profile": profile,
         "config": dataclasses.asdict(config),
         "seed": seed,
-        "device": profiles.hardware(device),
+        "device": profiles.hardware(device) + _times(processes.count()),
         "seconds": round(time.perf_counter() - start + checkpoints.current().seconds, 2),
         "resumed": checkpoints.current().resumed,
         "peak_memory_bytes": _peak_memory(device),
@@ -363,6 +386,10 @@ def _train_now(
     }
     run.tensors = {k: stored(v) for k, v in run.tensors.items()}
     return run
+
+
+def _times(processes: int) -> str:
+    return f", {processes} processes" if processes > 1 else ""
 
 
 def stored(tensor: Tensor) -> Tensor:

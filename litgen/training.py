@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litgen import processes
+
 __all__ = [
     "Minibatches",
     "Player",
@@ -58,16 +60,19 @@ def play(
     them to a training that may be interrupted.
 
     Gradients are taken with respect to the moving player's parameters alone: the others' ``.grad``
-    is never touched.
+    is never touched. Where several processes train together, gradients are averaged over them.
 
     Raises:
         ValueError: a parameter that the loss does not reach, or a loss that is not one number.
     """
+    movers = []
+    for player in players:
+        parameters = [p for group in player.optimizer.param_groups for p in group["params"]]
+        movers.append((player, parameters, processes.averaging(player.loss, parameters)))
     for turn in range(turns) if isinstance(turns, int) else turns:
-        for player in players:
-            parameters = [p for group in player.optimizer.param_groups for p in group["params"]]
+        for player, parameters, measure in movers:
             for _ in range(player.moves):
-                loss = player.loss(next(batches))
+                loss = measure(next(batches))
                 if loss.numel() != 1:
                     raise ValueError(f"{player.name}'s loss has shape {tuple(loss.shape)}, not ()")
                 for parameter in parameters:
@@ -86,6 +91,8 @@ def play(
 
 class Minibatches:
     """Batches of rows for ever, reshuffled every epoch; a short last batch is left out.
+
+    Where several processes train together, each gets its share of every batch.
 
     Args:
         data: (examples, ...), on any device; indexed, never copied whole.
@@ -113,7 +120,7 @@ class Minibatches:
             self.order, self.start = order.to(self.data.device), 0
         rows = self.order[self.start : self.start + self.batch_size]
         self.start += self.batch_size
-        return self.data.index_select(0, rows)
+        return self.data.index_select(0, processes.share(rows))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, for a checkpoint."""

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from litgen import plotting, profiles, recipes, runs
+from litgen import plotting, processes, profiles, recipes, runs
 from litgen.cli import main
 from litgen.data.sources import ImageSet, Record
 from litgen.recipes.vae import digits
@@ -625,3 +625,32 @@ def test_share_writes_a_folder_that_others_read(ok: Said, bad: Said, tmp_path: P
     assert "no fresh cpu run of vae/moons" in bad("share", "vae/moons", "--folder", "x")
     with pytest.raises(SystemExit):
         bad("share", "vae/digits")
+
+
+# several processes -------------------------------------------------------------------------------
+
+
+def test_only_the_first_process_speaks(ok: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others do the same work in silence."""
+    assert ok("list")
+    monkeypatch.setattr(processes, "rank", lambda: 1)
+    assert ok("list") == ""
+
+
+def test_a_job_array_trains_one_recipe_a_task(tmp_path: Path) -> None:
+    """The scheduler's script, with its number given and `python` watched."""
+    watched = tmp_path / "python"
+    watched.write_text(
+        "#!/bin/bash\n"
+        f'if [ "$3" = list ]; then exec {sys.executable} "$@"; fi\n'
+        f'echo "$@" >> {tmp_path}/asked\n'
+    )
+    watched.chmod(0o755)
+    script = Path(__file__).parents[1] / "cluster" / "train.sbatch"
+    names = recipes.names()
+    for task in (1, len(names)):
+        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        env["SLURM_ARRAY_TASK_ID"] = str(task)
+        subprocess.run(["bash", str(script)], env=env, check=True, cwd=script.parents[1])
+    asked = (tmp_path / "asked").read_text("utf8").splitlines()
+    assert asked == [f"-m litgen train {name} --profile gpu" for name in (names[0], names[-1])]

@@ -1,0 +1,100 @@
+"""Several processes that train as one: what `torchrun` starts, PyTorch's DDP holds together.
+
+Chapter: book/contributing.md.  Proof: tests/test_processes.py.
+Reference: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training"
+(2020).
+
+Every process runs the same recipe with the same seed, so all start from the same weights and draw
+the same permutations. Each takes its own rows of every batch (`share`), and gradients are averaged
+by `DistributedDataParallel` (`averaging`): a step is the one that a single process would take with
+the whole batch, where the loss is a mean over rows. Nothing here starts processes or passes
+messages.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+__all__ = ["agreed", "averaging", "count", "joined", "rank", "share"]
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that `torchrun` has started, if it has; leave them afterwards.
+
+    GPUs talk through NCCL, one GPU a process; processors through Gloo.
+    """
+    if not dist.is_available() or not dist.is_torchelastic_launched():
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def count() -> int:
+    """Return how many processes train together; 1 for one on its own."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return which of them this is, from 0."""
+    return dist.get_rank() if count() > 1 else 0
+
+
+def share(rows: Tensor) -> Tensor:
+    """Return this process's rows of a batch: every count-th one, beginning with its rank.
+
+    Raises:
+        ValueError: the batch cannot be shared evenly; means of uneven parts would be no mean.
+    """
+    if len(rows) % count():
+        raise ValueError(f"{count()} processes cannot share {len(rows)} rows evenly")
+    return rows[rank() :: count()]
+
+
+def averaging(
+    loss: Callable[[Tensor], Tensor], parameters: Sequence[nn.Parameter]
+) -> Callable[[Tensor], Tensor]:
+    """Return a loss whose gradients are averaged over all processes; for one, the loss itself.
+
+    Its value is still that of the process's own rows.
+    """
+    if count() == 1:
+        return loss
+    engine: Any = nn.parallel.DistributedDataParallel(_Loss(loss, parameters))
+    return engine  # type: ignore[no-any-return]
+
+
+class _Loss(nn.Module):
+    """A loss as a module that owns the parameters it is to move."""
+
+    def __init__(self, loss: Callable[[Tensor], Tensor], parameters: Sequence[nn.Parameter]):
+        super().__init__()
+        self.moved, self.loss = nn.ParameterList(parameters), loss
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        return self.loss(batch)
+
+
+def agreed(found: T) -> T:
+    """Return what the first process has found, to all of them."""
+    if count() == 1:
+        return found
+    told: list[Any] = [found]
+    dist.broadcast_object_list(told, src=0)
+    told_by_first: T = told[0]
+    return told_by_first
