@@ -354,6 +354,8 @@ def between_neighbours(x: torch.Tensor, factor: int) -> torch.Tensor:
             bottom = (1 - (b - v)) * x[:, :, below, v] + (b - v) * x[:, :, below, right]
             y[:, :, r, s] = (1 - (a - u)) * top + (a - u) * bottom
     return y
+
+
 def pooled_by_loops(image: Tensor, window: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return the maxima of an image's windows and their flat places, window after window.
 
@@ -400,6 +402,8 @@ def outline_f1(true: np.ndarray, found: np.ndarray, classes: int, distance: floa
             total = precision + recall
             each.append(2 * precision * recall / total if total else 0.0)
     return float(np.mean(each)) if each else math.nan
+
+
 def distances_by_pairs(inside: Tensor) -> Tensor:
     """Return each pixel's distance to the nearest pixel of a set, one pair after the other."""
     members = [(int(y), int(x)) for y, x in inside.nonzero()]
@@ -444,6 +448,8 @@ def flooded(inside: Tensor) -> list[set[tuple[int, int]]]:
                     places.append(near)
         pieces.append(piece)
     return pieces
+
+
 def walks_of_a_u(slope: float, levels: int, blocks: int, long: bool, short: bool) -> list[float]:
     """Return the weight of all walks from each layer of a U to its last one.
 
