@@ -56,6 +56,26 @@ def test_the_network_by_torch_layers(normal: Draw) -> None:
     ]
 
 
+def test_a_stage_by_sums(normal: Draw) -> None:
+    """Convolution without bias, normalisation with running moments, rectifier; twice."""
+    torch.manual_seed(1)
+    layers = segnet.stage(3, 4, 2).double()
+    layers(normal(6, 3, 5, 7))  # running moments are no longer 0 and 1
+    layers.eval()
+    x = expected = normal(2, 3, 6, 5)
+    for i in (0, 3):
+        conv, norm = layers[i], layers[i + 1]
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert conv.bias is None
+        expected = nn.functional.conv2d(expected, conv.weight, padding=1)
+        moments = norm.running_mean, norm.running_var
+        expected = nn.functional.batch_norm(expected, *moments, norm.weight, norm.bias)
+        expected = expected.clamp(min=0)
+    torch.testing.assert_close(layers(x), expected)
+    assert expected.min() == 0 < expected.std()
+
+
 def test_two_bits_an_index_change_nothing(normal: Draw) -> None:
     """eq:segnet-index-bytes: packed as in evaluation or whole as in training, the same logits."""
     model, x = network("indices"), normal(3, 3, 9, 10)
