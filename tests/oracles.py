@@ -323,3 +323,51 @@ def price_program(p: np.ndarray, q: np.ndarray, cost: np.ndarray) -> float:
     earn = -np.concatenate([p, q])
     found = scipy.optimize.linprog(earn, A_ub=np.array(rows), b_ub=limits, bounds=(None, None))
     return -float(found.fun)
+
+
+def pooled_by_loops(image: Tensor, window: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the maxima of an image's windows and their flat places, window after window.
+
+    Windows do not overlap; those that reach beyond the image end with it.
+    """
+    height, width = image.shape
+    tops, lefts = range(0, height, window[0]), range(0, width, window[1])
+    maxima = torch.zeros(len(tops), len(lefts), dtype=image.dtype)
+    places = torch.zeros(len(tops), len(lefts), dtype=torch.long)
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
+            best = -math.inf
+            for row in range(top, min(top + window[0], height)):
+                for column in range(left, min(left + window[1], width)):
+                    if image[row, column] > best:
+                        best = image[row, column].item()
+                        maxima[i, j], places[i, j] = best, row * width + column
+    return maxima, places
+
+
+def outline_f1(true: np.ndarray, found: np.ndarray, classes: int, distance: float) -> float:
+    """Return the mean F1 of the outlines of classes, by the distance of all pairs of pixels."""
+
+    def outline(labels: np.ndarray, c: int) -> np.ndarray:
+        points = []
+        for row, column in np.argwhere(labels == c):
+            for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+                y, x = row + down, column + right
+                inside = 0 <= y < labels.shape[0] and 0 <= x < labels.shape[1]
+                if inside and labels[y, x] != c:
+                    points.append((row, column))
+                    break
+        return np.array(points, float).reshape(-1, 2)
+
+    def met(some: np.ndarray, others: np.ndarray) -> float:
+        gaps = np.linalg.norm(some[:, None] - others[None], axis=2)
+        return float((gaps <= distance).any(axis=1).mean()) if len(some) else 0.0
+
+    each = []
+    for c in range(classes):
+        a, b = outline(true, c), outline(found, c)
+        if len(a):
+            precision, recall = met(b, a), met(a, b)
+            total = precision + recall
+            each.append(2 * precision * recall / total if total else 0.0)
+    return float(np.mean(each)) if each else math.nan

@@ -1744,6 +1744,74 @@
     ];
   };
 
+  // Max pooling of 4x4 numbers that the reader edits: maxima, their slots, and what unpooling makes of them.
+  makers.unpooling = function (payload) {
+    const side = 4;
+    const half = side / 2;
+    const examples = {
+      "From the text": payload.start,
+      "A line": Array.from({ length: 16 }, (_, i) => (i % side === 2 ? 9 : 0)),
+      "The line, moved": Array.from({ length: 16 }, (_, i) => (i % side === 3 ? 9 : 0)),
+      "Below zero": [-3, -1, 2, -4, -2, -5, -1, 0, 4, 1, -6, -2, -3, 0, -9, -7],
+    };
+    const cells = payload.start.map((value, i) => element("input", { type: "number", min: -9, max: 9, step: 1, value, "aria-label": `row ${1 + Math.floor(i / side)}, column ${1 + (i % side)}`, style: "width: 100%; min-width: 0; aspect-ratio: 1; text-align: center; padding: 0; appearance: textfield; font: inherit; color: inherit; background: transparent; border: 1px solid currentColor" }));
+    const how = element("select", {}, ...["the maxima's places", "the upper left corners"].map((name, i) => element("option", { value: i }, name)));
+    const buttons = Object.keys(examples).map((name) => element("button", { type: "button" }, name));
+    const text = element("output", { "aria-live": "off" });
+    const grid = (columns, ...content) => element("div", { style: `display: grid; grid-template-columns: repeat(${columns}, 2.3rem); gap: 3px` }, ...content);
+    const shown = { maxima: grid(half), slots: grid(half), unpooled: grid(side), again: grid(half) };
+    const pane = (title, content) => element("div", { role: "group", "aria-label": title }, element("div", {}, title), content);
+
+    // The place of window c's maximum; of equal values the first in reading order.
+    function compute(values, corners) {
+      const places = Array.from({ length: half * half }, (_, c) => {
+        const first = 2 * side * Math.floor(c / half) + 2 * (c % half);
+        return [0, 1, side, side + 1].map((step) => first + step).reduce((best, p) => (values[p] > values[best] ? p : best));
+      });
+      const maxima = places.map((p) => values[p]);
+      const slots = places.map((p) => 2 * (Math.floor(p / side) % 2) + ((p % side) % 2));
+      const unpooled = values.map(() => 0);
+      places.forEach((p, c) => (unpooled[corners ? 2 * side * Math.floor(c / half) + 2 * (c % half) : p] = maxima[c]));
+      return { maxima, slots, unpooled, places };
+    }
+
+    function fill(target, values, marked) {
+      target.replaceChildren(...values.map((v, i) => element("span", { style: `display: flex; aspect-ratio: 1; align-items: center; justify-content: center; border: ${marked(i) ? "3px solid " + COLOURS[1] : "1px solid currentColor"}; font-weight: ${marked(i) ? "bold" : "normal"}` }, String(v))));
+    }
+
+    function draw() {
+      const values = cells.map((cell) => Math.max(-9, Math.min(9, Math.round(+cell.value) || 0)));
+      const { maxima, slots, unpooled, places } = compute(values, +how.value);
+      const again = compute(unpooled, 0).maxima;
+      cells.forEach((cell, i) => {
+        cell.style.outline = places.includes(i) ? `3px solid ${COLOURS[1]}` : "none";
+        cell.style.fontWeight = places.includes(i) ? "bold" : "normal";
+      });
+      fill(shown.maxima, maxima, () => false);
+      fill(shown.slots, slots, () => false);
+      fill(shown.unpooled, unpooled, (i) => unpooled[i] !== 0);
+      fill(shown.again, again, (c) => again[c] !== maxima[c]);
+      const home = maxima.filter((v, c) => unpooled[places[c]] === v).length;
+      const back = again.filter((v, c) => v === maxima[c]).length;
+      text.textContent = `${home} of 4 maxima stand where they were; ${back} of 4 come back when the result is pooled again`;
+    }
+
+    function choose(values, corners = 0) {
+      values.forEach((v, i) => (cells[i].value = v));
+      how.value = corners;
+      draw();
+    }
+
+    buttons.forEach((button) => button.addEventListener("click", () => choose(examples[button.textContent], how.value)));
+    [how, ...cells].forEach((control) => control.addEventListener("input", draw));
+    draw();
+    litgen.widgets.unpooling = { compute, choose };
+    return [
+      element("div", { class: "litgen-panes" }, pane("x, to be edited", grid(side, ...cells)), pane("maxima", shown.maxima), pane("slots", shown.slots), pane("unpooled", shown.unpooled), pane("pooled again", shown.again)),
+      element("div", { class: "litgen-controls" }, element("label", {}, "values go to", how), ...buttons, text),
+    ];
+  };
+
   // Samples of three clusters that can be moved, widened, thinned out or copied; all metrics live.
   makers["judged-plane"] = function (payload) {
     const { centres, sd, extent, k, order } = payload;

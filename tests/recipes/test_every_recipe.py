@@ -139,6 +139,13 @@ TINY: dict[str, dict[str, Any]] = {
         "seeds": 2,
         "test_images": 20,
     },
+    "segmentation/segnet": {
+        "variants": ("indices", "unbalanced"),
+        "widths": (4, 6),
+        "depth": 1,
+        "turns": 4,
+        "batch_size": 4,
+    },
     "vae/conditional_digits": {
         "hidden": (8,),
         "latent": 2,
