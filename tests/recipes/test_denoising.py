@@ -65,6 +65,11 @@ def test_a_run_from_training_to_measuring(sets: Sets) -> None:
     y = formulas.noisy(x, torch.randn(x.shape, generator=torch.Generator().manual_seed(9)), 0.5)
     assert decibels(x, y) == pytest.approx(run.metrics["psnr_noisy_db"], abs=0.2)
     assert decibels(x, model(y)) == pytest.approx(run.metrics["psnr_network_db"], abs=0.5)
+    train = sets["train"].images.flatten(1).float() / 255
+    covariance = torch.cov(train.T)
+    gain = torch.linalg.inv(covariance + 0.25 * torch.eye(PIXELS)) @ covariance
+    filtered = train.mean(dim=0) + (y - train.mean(dim=0)) @ gain
+    assert decibels(x, filtered) == pytest.approx(run.metrics["psnr_wiener_db"], abs=0.3)
     cut = run.metrics["psnr_noisy_cut_db"]
     assert decibels(x, y.clamp(0, 1)) == pytest.approx(cut, abs=0.3)
     assert run.metrics["psnr_network_db"] > run.metrics["psnr_noisy_db"] + 6
@@ -163,7 +168,7 @@ def test_the_probe_by_least_squares(sets: Sets) -> None:
     """Least squares on features, a one, and rows that stand for the ridge; errors counted."""
     model = masking.TiedAutoencoder(PIXELS, 3, torch.Generator().manual_seed(4))
     config = dataclasses.replace(masking.CPU, labelled=300)
-    found = masking.probe(config, model, sets["train"], sets["test"])["test_error_percent"]
+    found = masking.probe(config, model, sets["train"], sets["test"])
     with torch.no_grad():
         train, test = (
             torch.cat([model.features(s.images.flatten(1) / 255), torch.ones(len(s.images), 1)], 1)
@@ -172,9 +177,17 @@ def test_the_probe_by_least_squares(sets: Sets) -> None:
     target = torch.eye(10, dtype=torch.float64)[sets["train"].labels[:300]]
     rows = torch.cat([train[:300].double(), (300 * 1e-4) ** 0.5 * torch.eye(4).double()])
     fitted = torch.linalg.lstsq(rows, torch.cat([target, torch.zeros(4, 10)])).solution
-    wrong = sum(
-        int(a) != int(b)
-        for a, b in zip((test.double() @ fitted).argmax(1), sets["test"].labels, strict=True)
-    )
-    assert 0 < wrong < 80
-    assert found == pytest.approx(100 * wrong / 80)
+    out = torch.rand(80, PIXELS, generator=torch.Generator().manual_seed(1)) < 0.5
+    pictures_seen = sets["test"].images.flatten(1) / 255 * ~out
+    with torch.no_grad():
+        half = torch.cat([model.features(pictures_seen), torch.ones(80, 1)], 1)
+    counted = [
+        sum(
+            int(a) != int(b)
+            for a, b in zip((h.double() @ fitted).argmax(1), sets["test"].labels, strict=True)
+        )
+        for h in (test, half)
+    ]
+    assert 0 < counted[0] < counted[1] < 80
+    assert found["test_error_percent"] == pytest.approx(100 * counted[0] / 80)
+    assert found["half_seen_error_percent"] == pytest.approx(100 * counted[1] / 80)
