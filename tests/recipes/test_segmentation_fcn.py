@@ -57,6 +57,25 @@ def test_a_run_is_measured_again(trained: runs.Run, tmp_path: Path) -> None:
     }
 
 
+def test_the_largest_logit_is_predicted_and_counted() -> None:
+    """A stand-in whose logits are known: rows of the counts are the truth, columns the answer."""
+
+    class Third(torch.nn.Module):
+        """Says class 3 on the left and class 1 on the right."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """Return five logits a pixel."""
+            logits = torch.zeros(len(x), 5, *x.shape[2:])
+            logits[:, 3, :, :2], logits[:, 1, :, 2:] = 2.0, 1.0
+            return logits
+
+    images = torch.zeros(2, 3, 4, 6, dtype=torch.uint8)
+    masks = torch.zeros(2, 4, 6, dtype=torch.uint8)
+    counts = fcn.measure(Third(), images, masks)
+    assert counts[0].tolist() == [0, 32, 0, 16, 0]
+    assert counts.sum() == 48
+
+
 def test_scores_of_a_table_by_hand() -> None:
     """Two classes out of five, counted."""
     counts = torch.zeros(5, 5, dtype=torch.long)

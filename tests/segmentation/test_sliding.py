@@ -42,7 +42,7 @@ def test_a_fully_connected_layer_is_a_convolution(bias: bool) -> None:
         sliding.as_convolution(linear, 4, 4)
 
 
-@pytest.mark.parametrize("size", [(SIDE, SIDE), (78, 62), (81, 110), (46, 77)])
+@pytest.mark.parametrize("size", [(SIDE, SIDE), (78, 62), (81, 110), (46, 77), (61, 77)])
 def test_one_pass_is_the_classifier_slid_over_the_image(size: tuple[int, int]) -> None:
     """eq:fcn-sliding: every window's logits, at every place of the stride, and no others."""
     net, x = named(), some(2, 3, *size)
