@@ -18,7 +18,7 @@ __all__ = ["bilinear_kernel", "margin", "painted", "tent_matrix", "upsample"]
 
 
 def bilinear_kernel(factor: int) -> Float[Tensor, " taps"]:
-    """Return the tent 1 - |i - middle| / factor of one axis. Implements eq:fcn-tent.
+    """Return the tent ``1 - |i - middle| / factor`` of one axis. Implements eq:fcn-tent.
 
     It has 2 factor taps, or one fewer for an odd factor, whose tent has a tip.
 
