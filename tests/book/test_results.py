@@ -13,22 +13,24 @@ def run(recipe: str, profile: str = "cpu", **metrics: float) -> dict[str, Any]:
 
 
 def test_one_row_a_recipe() -> None:
-    """All chapters that show it, config and device in words, at most four metrics."""
+    """All chapters that show it, config in a word, seconds, device, at most four metrics."""
     many = {name: float(i) for i, name in enumerate("abcdef")}
     found = results.rows(
         {
             "book/one": {"runs": [run("vae/digits", bound_nats=-104.327, rate=25.0)]},
             "book/two": {"runs": []},
             "book/vae/x": {
-                "runs": [run("gan/moons", "gpu", **many), run("vae/digits", bound_nats=-104.327)]
+                "runs": [
+                    run("gan/moons", "gpu", **many),
+                    run("vae/digits", bound_nats=-104.327, rate=25.0),
+                ]
             },
         }
     )
     assert found == [
-        "| `vae/digits` | {doc}`/book/one`, {doc}`/book/vae/x` | reduced | a / b | 8 "
-        "| `bound_nats` -104.3 |",
-        "| `gan/moons` | {doc}`/book/vae/x` | full | a / b | 8 "
-        "| `a` 0, `b` 1, `c` 2, `d` 3 and 2 more |",
+        "| `vae/digits` reduced, 8 s, a / b | {doc}`/book/one`, {doc}`/book/vae/x` "
+        "| bound nats -104.3; rate 25 |",
+        "| `gan/moons` full, 8 s, a / b | {doc}`/book/vae/x` | a 0; b 1; c 2; d 3; 2 more |",
     ]
 
 

@@ -45,15 +45,14 @@ def rows(results: dict[str, dict[str, Any]]) -> list[str]:
 def _row(recipe: str, run: dict[str, Any], shown: list[str]) -> str:
     links = ", ".join(f"{{doc}}`/{page}`" for page in shown)
     config = {"cpu": "reduced", "gpu": "full"}[run["profile"]]
-    measured = ", ".join(
-        f"`{name}` {value:.4g}" for name, value in list(run["metrics"].items())[:MOST]
+    measured = "; ".join(
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in list(run["metrics"].items())[:MOST]
     )
     more = len(run["metrics"]) - MOST
-    rest = f" and {more} more" if more > 0 else ""
-    device = run["device"].replace("|", "/")
-    return (
-        f"| `{recipe}` | {links} | {config} | {device} | {run['seconds']:.0f} | {measured}{rest} |"
-    )
+    rest = f"; {more} more" if more > 0 else ""
+    made = f"{config}, {run['seconds']:.0f} s, {run['device'].replace('|', '/')}"
+    return f"| `{recipe}` {made} | {links} | {measured}{rest} |"
 
 
 class RunTable(SphinxDirective):
