@@ -16,7 +16,9 @@ CHAPTER = "book/segmentation/fcn.html"
 SHOWN = [0, 3, 5, 8, 11, 14]
 
 
-def test_the_page_counts_the_pixels_that_pytorch_has_right(open_page: Callable[..., Any]) -> None:
+def test_the_page_counts_the_pixels_that_pytorch_has_right(
+    real_data: None, open_page: Callable[..., Any]
+) -> None:
     """Every network on every scene that the page has; the truth is right everywhere; the opacity
     leads from the scene's own pixels to the map's colours."""
     profile, _ = runs.planned("segmentation/fcn")
