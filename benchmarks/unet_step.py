@@ -162,10 +162,12 @@ def inference(options: Options, side: int = SIDE) -> dict[str, Any]:
     nets = {name: net.eval() for name, net in networks().items()}
     contenders = [Contender(name, looking(nets[name], x)) for name in PEERS]
     ours = x.contiguous(memory_format=torch.channels_last)
-    ready = folded(by_litgen())
+    fast = isinstance(mixed_precision(CPU), torch.autocast)
+    half = torch.bfloat16 if fast else torch.float32
+    shipped = looking(folded(by_litgen(), half), ours.to(half))
     contenders += [
-        Contender("litgen-float32", looking(ready, ours), harness.float32),
-        Contender("litgen-shipped", looking(ready, ours, True), harness.as_shipped),
+        Contender("litgen-float32", looking(folded(by_litgen()), ours), harness.float32),
+        Contender("litgen-shipped", shipped, harness.as_shipped),
     ]
     return described("unet-inference", harness.race(contenders, options.rounds, options.seconds))
 
@@ -200,11 +202,11 @@ def stepping(net: nn.Module, x: Tensor, y: Tensor, shipped: bool = False) -> Cal
     return work
 
 
-def looking(net: nn.Module, x: Tensor, shipped: bool = False) -> Callable[[], int]:
+def looking(net: nn.Module, x: Tensor) -> Callable[[], int]:
     """Return work that computes a batch's logits."""
 
     def work() -> int:
-        with torch.inference_mode(), mixed_precision(CPU, shipped):
+        with torch.inference_mode():
             net(x)
         return len(x)
 

@@ -161,9 +161,19 @@ def test_folding_changes_nothing(padded: bool) -> None:
     """The copy has no normalisation left and gives the same logits; the network stays."""
     net, x = small(padded=padded), noise(2, 2, 44, 52, seed=3)
     expected = net(x)
-    copy = unet.folded(net.train())
+    copy = unet.folded(net.train(), torch.float64)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in copy.modules())
     assert not any(p.requires_grad for p in copy.parameters())
     torch.testing.assert_close(copy(x), expected)
     assert net.training
     torch.testing.assert_close(net.eval()(x), expected)
+
+
+def test_folding_into_half_the_bits() -> None:
+    """The copy's weights are bfloat16, its logits those of the network to two digits."""
+    net, x = small().float(), noise(2, 2, 20, 24, seed=4).float()
+    expected = net(x)
+    copy = unet.folded(net, torch.bfloat16)
+    assert {p.dtype for p in copy.parameters()} == {torch.bfloat16}
+    off = (copy(x.bfloat16()).float() - expected).square().mean()
+    assert 0 < off < 4e-4 * expected.var()
