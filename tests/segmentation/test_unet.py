@@ -35,6 +35,22 @@ def test_the_papers_figure() -> None:
     assert unet.valid_side(188, 5) == 4
 
 
+@pytest.mark.parametrize("levels", [2, 3, 4, 5])
+def test_sides_that_can_be_halved_evenly(levels: int) -> None:
+    """eq:unet-valid: those that leave the same rest as -4, from the first that leaves a pixel."""
+    taken = []
+    for side in range(1, 400):
+        try:
+            left = unet.valid_side(side, levels)
+        except ValueError:
+            continue
+        assert left == side - 2 * (3 * 2**levels - 4)
+        taken.append(side)
+    step = 2 ** (levels - 1)
+    assert taken == [side for side in range(taken[0], 400) if (side + 4) % step == 0]
+    assert taken[0] - 2 * (3 * 2**levels - 4) in range(1, step + 1)
+
+
 @pytest.mark.parametrize("levels", [2, 3, 4])
 def test_sizes_without_padding(levels: int) -> None:
     """eq:unet-valid: the network itself gives maps of that size, or both refuse."""
@@ -177,3 +193,14 @@ def test_folding_into_half_the_bits() -> None:
     assert {p.dtype for p in copy.parameters()} == {torch.bfloat16}
     off = (copy(x.bfloat16()).float() - expected).square().mean()
     assert 0 < off < 4e-4 * expected.var()
+
+
+def test_an_odd_row_and_column_are_repeated_at_the_end() -> None:
+    """Halving dropped the last ones: below and to the right the neighbour's value stands again."""
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    across = torch.zeros(1, 1, 5, 5)
+    found = UNet(1, 1, (2, 2))._raised(x, across)[0, 0]
+    assert torch.equal(found[:4, :4], x[0, 0])
+    assert torch.equal(found[4, :4], x[0, 0, 3])
+    assert torch.equal(found[:4, 4], x[0, 0, :, 3])
+    assert torch.equal(UNet(1, 1, (2, 2))._raised(x, torch.zeros(1, 1, 4, 4)), x)
