@@ -23,6 +23,9 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-backgrounding-occluded-windows",  # a page that nobody sees draws its frames too
+    "--disable-renderer-backgrounding",
+    "--disable-background-timer-throttling",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # what a page asks of others fails
 ]
 NO_MATHJAX = "window.MathJax = { startup: { promise: Promise.resolve() } };"

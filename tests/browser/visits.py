@@ -59,21 +59,27 @@ SETTLE = """async (wholePage) => {
     }
     throw new Error(`waited 10 s for ${what}`);
   };
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  const within = (seconds, what, promise) => {
+    const late = () => { throw new Error(`waited ${seconds} s for ${what}`); };
+    return Promise.race([promise, pause(1000 * seconds).then(late)]);
+  };
   const seen = (element) => element.getClientRects().length > 0;
   const all = (selector) => [...document.querySelectorAll(selector)].filter(seen);
   if (document.querySelector('script[src*="/mathjax/"]')) {
     await until("MathJax", () => window.MathJax?.startup?.promise);
-    await MathJax.startup.promise;
+    await within(60, "the formulas", MathJax.startup.promise);
   }
   if (!wholePage) return;
-  const turn = () => new Promise(requestAnimationFrame);
+  // a frame, or a quarter of a second where the browser draws none
+  const turn = () => Promise.race([new Promise(requestAnimationFrame), pause(250)]);
   for (let top = 0; top < document.documentElement.scrollHeight; top += innerHeight) {
     scrollTo({ top, behavior: "instant" });
     await turn().then(turn);
   }
   await until("in-page models", () => all("figure[data-widget]").every((f) => f.dataset.ready));
   await until("images", () => all("img").every((image) => image.complete));
-  await document.fonts.ready;
+  await within(10, "fonts", document.fonts.ready);
   scrollTo({ top: 0, behavior: "instant" });
 }"""
 """Wait for the formulas; with ``wholePage`` also scroll, and wait for what is fetched late."""
@@ -253,7 +259,8 @@ def show_theme(page: "Page", theme: str) -> None:
     page.evaluate(
         """(theme) => {
           document.documentElement.dataset.mode = document.documentElement.dataset.theme = theme;
-          return Promise.all(document.getAnimations().map((a) => a.finished.catch(() => 0)));
+          const ended = document.getAnimations().map((a) => a.finished.catch(() => 0));
+          return Promise.race([Promise.all(ended), new Promise((done) => setTimeout(done, 5000))]);
         }""",
         theme,
     )
