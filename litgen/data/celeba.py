@@ -9,10 +9,6 @@ does, into a folder ``celeba`` in LITGEN_DATA or the cache: ``img_align_celeba/`
 ``.txt`` files beside it, whose checksums torchvision knows.
 """
 
-import importlib
-import io
-from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +16,7 @@ import torch
 from torch import Tensor
 
 from litgen.data import sources
-from litgen.data.sources import DataUnavailable, ImageSet, Record, Split, check_split, checksum
+from litgen.data.sources import ImageSet, Record, Split, check_split, checksum
 from litgen.shapes import Bool, Int
 
 __all__ = ["ATTRIBUTES", "CHECKSUM", "attributes", "load"]
@@ -66,7 +62,9 @@ def load(
     check_split(split)
     if side < 1 or (limit is not None and limit < 1):
         raise ValueError(f"side and limit must be positive, got {side} and {limit}")
-    found, source = _opened(split)
+    found, source = sources.torchvision_set(
+        "CelebA", "CelebA", "celeba", "drawn_faces", split=split, target_type="attr"
+    )
     count = min(len(found.attr), limit or len(found.attr))
     images = torch.empty(count, 3, side, side, dtype=torch.uint8)
     for i in range(count):
@@ -80,37 +78,6 @@ def load(
 def attributes(labels: Int[Tensor, "*batch"]) -> Bool[Tensor, "*batch 40"]:
     """Return which of the forty attributes each label says."""
     return (labels[..., None] >> torch.arange(len(ATTRIBUTES), device=labels.device)) & 1 == 1
-
-
-def _opened(split: Split) -> tuple[Any, str]:
-    """Return torchvision's data set, and where its files are from."""
-    try:
-        celeba = importlib.import_module("torchvision.datasets").CelebA
-    except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: another torch's twin
-        reason = sources.one_line(error)
-        raise DataUnavailable(f"CelebA: torchvision cannot be imported ({reason})") from None
-    cache = sources.cache_folder() / "data"
-    for root in dict.fromkeys((sources.data_folder(), cache)):
-        if (root / "celeba").is_dir():
-            return _read(celeba, root, split, download=False), "official files (torchvision)"
-    if sources.offline():
-        raise DataUnavailable(
-            "CelebA is in no folder celeba of LITGEN_DATA or the cache, and LITGEN_OFFLINE "
-            "forbids fetching it; drawn_faces needs no files"
-        )
-    return _read(celeba, cache, split, download=True), "official server (torchvision)"
-
-
-def _read(celeba: Any, root: Path, split: Split, download: bool) -> Any:
-    """Open or fetch the files, in silence; whatever goes wrong becomes one line."""
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            return celeba(root, split=split, target_type="attr", download=download)
-    except Exception as error:  # of gdown, PIL or the network; there is no class for all of them
-        reason = sources.one_line(error)
-        raise DataUnavailable(
-            f"CelebA cannot be had: {reason}; drawn_faces needs no files"
-        ) from None
 
 
 def _small(photograph: Any, side: int) -> Tensor:

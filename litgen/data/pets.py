@@ -8,11 +8,7 @@ them. Whoever has them unpacks them as torchvision does, into a folder ``oxford-
 LITGEN_DATA or the cache: ``images/`` and ``annotations/``.
 """
 
-import importlib
-import io
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +16,7 @@ import torch
 from torch import Tensor
 
 from litgen.data import sources
-from litgen.data.sources import DataUnavailable, Record, Split, WrongBytes, check_split, checksum
+from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
 from litgen.shapes import UInt8
 
 __all__ = ["CHECKSUM", "CLASSES", "UNKNOWN", "PetSet", "load"]
@@ -78,7 +74,14 @@ def load(
     check_split(split)
     if side < 1 or (limit is not None and limit < 1):
         raise ValueError(f"side and limit must be positive, got {side} and {limit}")
-    found, source = _opened(split)
+    found, source = sources.torchvision_set(
+        "the pets",
+        "OxfordIIITPet",
+        "oxford-iiit-pet",
+        "scenes",
+        split=FILES[split],
+        target_types="segmentation",
+    )
     count = min(len(found), limit or len(found))
     images = torch.empty(count, 3, side, side, dtype=torch.uint8)
     classes = torch.empty(count, side, side, dtype=torch.uint8)
@@ -92,35 +95,6 @@ def load(
             raise WrongBytes(f"photograph {i} of the pets' {FILES[split]}: {reason}") from None
     about = "Oxford-IIIT Pet", source, LICENCE, CITATION, checksum(images, classes), COUNTS
     return PetSet(images, classes, Record(*about, stand_in=False))
-
-
-def _opened(split: Split) -> tuple[Any, str]:
-    """Return torchvision's data set, and where its files are from."""
-    try:
-        pets = importlib.import_module("torchvision.datasets").OxfordIIITPet
-    except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: another torch's twin
-        reason = sources.one_line(error)
-        raise DataUnavailable(f"pets: torchvision cannot be imported ({reason})") from None
-    cache = sources.cache_folder() / "data"
-    for root in dict.fromkeys((sources.data_folder(), cache)):
-        if (root / "oxford-iiit-pet").is_dir():
-            return _read(pets, root, split, download=False), "official files (torchvision)"
-    if sources.offline():
-        raise DataUnavailable(
-            "the pets are in no folder oxford-iiit-pet of LITGEN_DATA or the cache, and "
-            "LITGEN_OFFLINE forbids fetching them; scenes need no files"
-        )
-    return _read(pets, cache, split, download=True), "official server (torchvision)"
-
-
-def _read(pets: Any, root: Path, split: Split, download: bool) -> Any:
-    """Open or fetch the files, in silence; whatever goes wrong becomes one line."""
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            return pets(root, split=FILES[split], target_types="segmentation", download=download)
-    except Exception as error:  # of the network, tar or a missing list; there is no one class
-        reason = sources.one_line(error)
-        raise DataUnavailable(f"the pets cannot be had: {reason}; scenes need no files") from None
 
 
 def _small(photograph: Any, trimap: Any, side: int) -> tuple[Tensor, Tensor]:

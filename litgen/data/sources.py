@@ -66,6 +66,7 @@ __all__ = [
     "sweep_if_idle",
     "the_archive",
     "torchvision_files",
+    "torchvision_set",
     "unpickle_arrays",
     "verify_sha256",
 ]
@@ -640,3 +641,41 @@ def the_file(folder: Path, pattern: str) -> Path:
     if len(found) != 1:
         raise DataUnavailable(f"expected one {pattern}, the download left {len(found)}")
     return found[0]
+
+
+def torchvision_set(
+    title: str, kind: str, folder: str, instead: str, **arguments: Any
+) -> tuple[Any, str]:
+    """Open one of torchvision's data sets, fetched if need be; return it, and its source's name.
+
+    Args:
+        title: what messages call it.
+        kind: the class in ``torchvision.datasets``.
+        folder: where its files lie, inside LITGEN_DATA or the cache.
+        instead: the set of this book that needs no files.
+        arguments: of the class, besides its root and ``download``.
+
+    Raises:
+        DataUnavailable: no torchvision, or no files and no way to fetch them.
+    """
+    try:
+        opened = getattr(importlib.import_module("torchvision.datasets"), kind)
+    except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: another torch's twin
+        reason = one_line(error)
+        raise DataUnavailable(f"{title}: torchvision cannot be imported ({reason})") from None
+    cache = cache_folder() / "data"
+    found = next((r for r in (data_folder(), cache) if (r / folder).is_dir()), None)
+    if found is None and offline():
+        raise DataUnavailable(
+            f"{title}: no folder {folder} of LITGEN_DATA or the cache has it, and LITGEN_OFFLINE "
+            f"forbids fetching it; {instead} needs no files"
+        )
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            data = opened(found or cache, download=found is None, **arguments)
+    except Exception as error:  # of gdown, PIL, tar or the network; no class is common to them
+        reason = one_line(error)
+        raise DataUnavailable(
+            f"{title} cannot be had: {reason}; {instead} needs no files"
+        ) from None
+    return data, f"official {'files' if found else 'server'} (torchvision)"
