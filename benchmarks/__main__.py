@@ -13,11 +13,13 @@ import importlib
 from collections.abc import Sequence
 
 NAMES = {
+    "cyclegan-step": "CycleGAN: a turn of translators and critics; the usual step",
     "dcgan-step": "DCGAN: a turn of both players; the usual step",
     "ddpm-train": "U-Net and DDPM, training step; diffusers, denoising-diffusion-pytorch",
     "ddpm-sample": "the same, DDIM steps",
     "frechet": "Fréchet distance of 2,048 features; pytorch-fid, torch-fidelity, torchmetrics",
     "gan-step": "GAN of dense players: a turn; the usual step",
+    "pix2pix-step": "pix2pix: a turn of both players; the usual step",
     "realnvp-train": "RealNVP on vectors, training step; zuko, nflows, normflows, FrEIA",
     "realnvp-sample": "RealNVP on vectors, sampling; the same peers",
     "sgns": "skip-gram with negative sampling: words a second; gensim, word2vec's C",

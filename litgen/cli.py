@@ -129,7 +129,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    machinery = {"sources", "packages"}
+    machinery = {"meshes", "packages", "sources"}
     known = [m.name for m in pkgutil.iter_modules(data.__path__) if m.name not in machinery]
     for name in options.name:
         if name not in known:

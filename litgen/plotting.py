@@ -21,7 +21,7 @@ from matplotlib.text import Text
 from PIL import Image
 from torch import Tensor
 
-from litgen.shapes import Float, Int
+from litgen.shapes import Bool, Float, Int, UInt8
 
 __all__ = [
     "CLASSES",
@@ -33,6 +33,7 @@ __all__ = [
     "render",
     "save_grid",
     "scatter_classes",
+    "voxel_grid",
 ]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -211,3 +212,61 @@ def _ink(picture: Figure, colour: str) -> None:
             artist.get_offset_text().set_color(colour)
         elif isinstance(artist, Legend):
             artist.get_frame().set_alpha(0)
+
+
+def voxel_grid(
+    ax: Axes,
+    volumes: Bool[Tensor, "count up deep wide"] | UInt8[Tensor, "count up deep wide"],
+    columns: int = 6,
+    colour: str = PALETTE[0],
+) -> None:
+    """Draw objects of voxels side by side, seen from the front, the right and above.
+
+    Only faces that look to the viewer are drawn, those further away first; the top is lightest.
+
+    Raises:
+        ValueError: no objects.
+    """
+    if not len(volumes):
+        raise ValueError("no objects to draw")
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgb
+
+    side = volumes.shape[-1]
+    right, back, up = np.array([0.87, -0.28]), np.array([0.5, 0.42]), np.array([0.0, 0.9])
+    cell = np.array([side * 1.5, side * 1.75])
+    base = np.array(to_rgb(colour))
+    shades = {
+        "top": base + 0.62 * (1 - base),
+        "front": base + 0.25 * (1 - base),
+        "side": 0.72 * base,
+    }
+    faces = {
+        "top": (np.array([1, 0, 0]), right, back),
+        "front": (np.array([0, -1, 0]), right, up),
+        "side": (np.array([0, 0, 1]), back, up),
+    }
+    origin = {"top": up, "front": 0 * up, "side": right}
+    pieces, colours = [], []
+    for i, volume in enumerate(volumes.cpu().numpy().astype(bool)):
+        corner = cell * [i % columns, -(i // columns)]
+        hollow = np.pad(volume, 1)
+        y, z, x = np.nonzero(volume)
+        for k in np.lexsort((y, x, -z)):
+            at = np.array([y[k], z[k], x[k]])
+            place = corner + x[k] * right + z[k] * back + y[k] * up
+            for name, (step, u, v) in faces.items():
+                if not hollow[tuple(at + 1 + step)]:
+                    start = place + origin[name]
+                    pieces.append([start, start + u, start + u + v, start + v])
+                    colours.append(shades[name])
+    ax.add_collection(
+        PolyCollection(pieces, facecolors=colours, edgecolors=colours, linewidths=0.2)
+    )
+    rows = -(-len(volumes) // columns)
+    ax.set(
+        xlim=(-0.02 * side, cell[0] * min(columns, len(volumes)) - 0.02 * side),
+        ylim=(-cell[1] * (rows - 1) - 0.32 * side, 1.38 * side),
+        aspect="equal",
+    )
+    ax.set_axis_off()

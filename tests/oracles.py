@@ -480,3 +480,37 @@ def walks_of_a_u(slope: float, levels: int, blocks: int, long: bool, short: bool
         power = power @ matrix
         total = total + power
     return [float(total[names.index(name), names.index(ends[-1])]) for name in order]
+
+
+def enumerated_trains(
+    switch: np.ndarray, drive: np.ndarray, recovery: float, bins: int
+) -> tuple[Tensor, Tensor]:
+    """Return all spike trains of a few neurons with a shared hidden state, and their probability.
+
+    (2^(neurons bins), neurons, bins) and (2^(neurons bins),): every path of hidden state and
+    spikes is followed by itself, from a law that many steps from an even one have led to.
+    """
+    states, neurons = len(switch), len(drive)
+    spikes = list(itertools.product([0, 1], repeat=neurons))
+    joint = list(itertools.product(range(states), spikes))
+
+    def step(before: tuple[int, tuple[int, ...]], after: tuple[int, tuple[int, ...]]) -> float:
+        p = float(switch[before[0]][after[0]])
+        for i in range(neurons):
+            fires = float(drive[i][after[0]]) * (recovery if before[1][i] else 1.0)
+            p *= fires if after[1][i] else 1 - fires
+        return p
+
+    table = np.array([[step(a, b) for b in joint] for a in joint])
+    law = np.full(len(joint), 1 / len(joint)) @ np.linalg.matrix_power(table, 4096)
+    found: dict[tuple[tuple[int, ...], ...], float] = {}
+    paths = [([i], float(p)) for i, p in enumerate(law)]
+    for _ in range(bins - 1):
+        paths = [
+            ([*path, j], p * table[path[-1], j]) for path, p in paths for j in range(len(joint))
+        ]
+    for path, p in paths:
+        seen = tuple(joint[i][1] for i in path)
+        found[seen] = found.get(seen, 0.0) + p
+    trains = torch.tensor(list(found), dtype=torch.float64).transpose(1, 2)
+    return trains, torch.tensor(list(found.values()), dtype=torch.float64)

@@ -144,8 +144,8 @@ def test_unknown_name_is_one_line(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     names = (
-        "dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, realnvp-train, realnvp-sample, "
-        "sgns, unet-step, vae-step, wgan-gp-step"
+        "cyclegan-step, dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, pix2pix-step, "
+        "realnvp-train, realnvp-sample, sgns, unet-step, vae-step, wgan-gp-step"
     )
     assert err == f"benchmarks: unknown benchmark 'vae-stepp'; there are: {names}\n"
 
@@ -153,7 +153,7 @@ def test_unknown_name_is_one_line(capsys):
 def test_without_a_name_the_names_are_listed(capsys):
     """Listing needs no peer installed."""
     assert command.main([]) == 0
-    assert capsys.readouterr().out.startswith("dcgan-step  ")
+    assert capsys.readouterr().out.startswith("cyclegan-step  ")
 
 
 def test_parameter_counts_are_equal(vae_step):
@@ -617,3 +617,66 @@ def test_quality_is_trained_both_ways():
     found = unet_step.quality(steps=2, widths=(4, 6))["mean_iou"]
     assert set(found) == {"float32", "shipped"}
     assert all(0 < value < 1 for value in found.values())
+
+
+# CycleGAN's turn ---------------------------------------------------------------------------------
+
+
+def test_both_turns_of_cyclegan_compute_the_same():
+    """From equal weights and batches, the translators' losses agree over several turns."""
+    from benchmarks import cyclegan_step as race
+    from litgen.gan import cycle
+
+    sizes = race.Sizes(side=24, batch=2, width=4, blocks=1, critic_width=4, critic_halvings=2)
+    torch.manual_seed(0)
+    ours = race.litgen_networks(sizes)
+    theirs = race.usual_networks(sizes, ours)
+    x = next(race.endless(sizes))[0]
+    torch.testing.assert_close(ours[0].there(x), theirs[0][0](x), rtol=1e-4, atol=1e-5)
+    batches = [next(race.endless(sizes))] * 6
+    usual = [loss.item() for loss in race.usual_turns(sizes, theirs, iter(batches[:3]))]
+    turns = race.litgen_turns(ours, iter(batches), mixed=False)
+    found = [next(turns).item() / 2 for _ in range(3)]  # the collections average two directions
+    assert found == pytest.approx(usual, rel=2e-3)
+    assert found[2] < found[0]
+    assert cycle.Objective() == cycle.Objective(10.0, 5.0, 0.0)
+
+
+def test_cyclegan_step_reports_its_ratios():
+    """Two races, each with both ratios and the number of weights."""
+    from benchmarks import cyclegan_step as race
+
+    small = race.Sizes(side=24, batch=1, width=2, blocks=1, critic_width=2, critic_halvings=2)
+    rates = harness.race(race.contenders(small), 2, 0.0)
+    assert set(rates) == {"usual", "litgen-float32", "litgen-shipped"}
+    found = harness.verdict(rates, ["usual"])
+    assert found["ratio_float32"] > 0
+    assert found["best_peer"] == "usual"
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_pix2pix_s_two_steps_are_one_game(norm, monkeypatch):
+    """From the same weights, without dropout, the usual turn and litgen's end at the same ones."""
+    from benchmarks import pix2pix_step
+
+    monkeypatch.setattr(pix2pix_step, "WIDTHS", (3, 4))
+    monkeypatch.setattr(pix2pix_step, "CRITIC_WIDTH", 2)
+    made = []
+
+    def build(kind):
+        torch.manual_seed(3)
+        translator = pix2pix_step.Translator(3, 3, (3, 4), dropout=0.0, norm=kind).double()
+        made.append((translator, pix2pix_step.PatchCritic(6, 2, 3, kind).double()))
+        return made[-1]
+
+    monkeypatch.setattr(pix2pix_step, "build", build)
+    pairs = [torch.randn(2, 6, 32, 32, dtype=torch.float64) for _ in range(2)]
+    twice = [[pairs[0], pairs[1]], [pairs[0], pairs[0], pairs[1], pairs[1]]]
+    monkeypatch.setattr(pix2pix_step, "endless", lambda: iter(twice.pop(0)))
+    usual, ours = pix2pix_step.usual(norm), pix2pix_step.litgen(norm, False)
+    for game in (usual, ours):
+        next(game)
+        next(game)
+    for theirs, mine in zip(*made, strict=True):
+        for a, b in zip(theirs.parameters(), mine.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)

@@ -295,3 +295,22 @@ def test_colours_are_tiled_channel_by_channel() -> None:
     assert tiles[4, 4].tolist() == [0.5, 0.5, 0.5]
     with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
         plotting.tiled(torch.zeros(1, 2, 2, 2), columns=1)
+
+
+def test_voxels_show_the_faces_that_look_to_the_viewer() -> None:
+    """A single cube has three; two side by side five, and the nearer ones come last."""
+    ax = Figure().subplots()
+    volume = torch.zeros(2, 4, 4, 4, dtype=torch.bool)
+    volume[0, 1, 2, 1] = True
+    volume[1, 1, 2, 1:3] = True
+    plotting.voxel_grid(ax, volume, columns=2)
+    (drawn,) = ax.collections
+    assert len(drawn.get_paths()) == 3 + 5
+    ax = Figure().subplots()
+    volume = torch.zeros(1, 4, 4, 4, dtype=torch.bool)
+    volume[0, 0, 0, 3] = volume[0, 0, 3, 0] = True
+    plotting.voxel_grid(ax, volume)
+    heights = [path.vertices[:, 1].mean() for path in ax.collections[0].get_paths()]
+    assert min(heights[:3]) > max(heights[3:])  # what is behind is higher, and drawn first
+    with pytest.raises(ValueError, match="no objects to draw"):
+        plotting.voxel_grid(ax, volume[:0])

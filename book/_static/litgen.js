@@ -328,6 +328,95 @@
       ];
     },
 
+    // Trials of spike trains from a generator: the shared code, and how much of it counts.
+    "spike-raster"(payload) {
+      const compute = tinynet.network(payload.net);
+      const { latent, neurons, bins } = payload;
+      const cell = { width: 20, height: 40 };
+      const picture = element("canvas", { width: bins * cell.width, height: neurons * cell.height, role: "img", "aria-label": "Probabilities of a spike as grey squares, and spikes as strokes: one row a neuron, one column a bin" });
+      picture.style.width = "100%";
+      picture.style.imageRendering = "auto";
+      const strength = element("input", { type: "range", min: 0, max: 2, step: 0.05, value: 1 });
+      const code = element("button", { type: "button" }, "Another code");
+      const again = element("button", { type: "button" }, "Same code, other spikes");
+      const measure = element("button", { type: "button" }, "Fano factor of 300 trials");
+      const text = element("output", { "aria-live": "polite" });
+      let z = [];
+      let uniform = [];
+
+      function normal() {
+        return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+      }
+
+      const codes = () => Array.from({ length: latent }, normal);
+      const noise = () => Float32Array.from({ length: neurons * bins }, Math.random);
+
+      // Probabilities of all neurons and bins, with the code scaled by the slider.
+      function probabilities(code) {
+        return compute(code.map((v) => v * +strength.value));
+      }
+
+      function draw() {
+        const p = probabilities(z);
+        const g = picture.getContext("2d");
+        g.clearRect(0, 0, picture.width, picture.height);
+        let count = 0;
+        p.forEach((value, at) => {
+          const [x, y] = [(at % bins) * cell.width, Math.floor(at / bins) * cell.height];
+          g.globalAlpha = 0.55 * value;
+          g.fillStyle = COLOURS[5];
+          g.fillRect(x, y + 2, cell.width, cell.height - 4);
+          if (uniform[at] >= value) return;
+          count += 1;
+          g.globalAlpha = 1;
+          g.fillStyle = ink();
+          g.fillRect(x + cell.width / 2 - 2, y + 6, 4, cell.height - 12);
+        });
+        g.globalAlpha = 1;
+        strength.setAttribute("aria-valuetext", `strength ${(+strength.value).toFixed(2)}`);
+        text.textContent = `strength ${(+strength.value).toFixed(2)}; ${count} spikes`;
+      }
+
+      // Mean over neurons of variance over mean of the counts, each trial with a code of its own.
+      function fano(trials) {
+        const sums = Array.from({ length: neurons }, () => [0, 0]);
+        for (let k = 0; k < trials; k++) {
+          const p = probabilities(codes());
+          for (let i = 0; i < neurons; i++) {
+            let count = 0;
+            for (let t = 0; t < bins; t++) count += Math.random() < p[i * bins + t];
+            sums[i][0] += count;
+            sums[i][1] += count * count;
+          }
+        }
+        const each = sums.filter(([sum]) => sum).map(([sum, squares]) => (squares - (sum * sum) / trials) / (trials - 1) / (sum / trials));
+        return each.reduce((a, b) => a + b, 0) / each.length;
+      }
+
+      function renew() {
+        z = codes();
+        uniform = noise();
+        draw();
+      }
+
+      code.addEventListener("click", renew);
+      again.addEventListener("click", () => {
+        uniform = noise();
+        draw();
+      });
+      measure.addEventListener("click", () => {
+        text.textContent = `strength ${(+strength.value).toFixed(2)}; Fano factor ${fano(300).toFixed(2)}, the model's is ${payload.exact.toFixed(2)}`;
+      });
+      strength.addEventListener("input", draw);
+      onThemeChange(draw);
+      renew();
+      litgen.widgets["spike-raster"] = { compute, fano, strength };
+      return [
+        element("div", { class: "litgen-panes" }, picture),
+        element("div", { class: "litgen-controls" }, code, again, element("label", {}, "strength of the code", strength), measure, text),
+      ];
+    },
+
     // Snapshots of a training: codes and decoded plane, under one slider.
     snapshots(payload) {
       const words = payload.words ?? {};
@@ -1823,6 +1912,121 @@
     ];
   };
 
+  // An object of voxels, turned by dragging, by arrow keys or on its own; a slider chooses among several.
+  makers.voxels = function (payload) {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const { side, texts } = payload;
+    const cells = tinynet.bytes(payload.objects);
+    const size = 640;
+    const canvas = element("canvas", { class: "plane", width: size, height: size, tabindex: 0, role: "img", style: "touch-action: none; cursor: grab", "aria-label": "A generated object; arrow keys turn it" });
+    const slider = element("input", { type: "range", min: 0, max: texts.length - 1, step: 1, value: 0 });
+    const button = element("button", { type: "button" }, "Play");
+    const front = element("button", { type: "button" }, "Front");
+    const text = element("output", { "aria-live": "polite" });
+    const FACES = [ // where a face looks, and its corners, for a cube from 0 to 1; axes are wide, up, deep
+      [[1, 0, 0], [[1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 0, 1]]],
+      [[-1, 0, 0], [[0, 0, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1]]],
+      [[0, 1, 0], [[0, 1, 0], [1, 1, 0], [1, 1, 1], [0, 1, 1]]],
+      [[0, -1, 0], [[0, 0, 0], [1, 0, 0], [1, 0, 1], [0, 0, 1]]],
+      [[0, 0, 1], [[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]],
+      [[0, 0, -1], [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]],
+    ];
+    let turn = -0.5, tilt = 0.45, timer = 0, dragged = null;
+
+    const filled = (which, x, y, z) => Math.min(x, y, z) >= 0 && Math.max(x, y, z) < side && cells[((which * side + y) * side + z) * side + x] > 0;
+
+    // Faces between a filled voxel and an empty one, seen from here, those further away first.
+    function faces(which) {
+      const [s, c, u, v] = [Math.sin(turn), Math.cos(turn), Math.sin(tilt), Math.cos(tilt)];
+      // the viewer stands where deep is negative and looks down: right, up, and away from the viewer
+      const seen = ([x, y, z]) => {
+        const [right, back] = [c * x + s * z, c * z - s * x];
+        return [right, v * y + u * back, v * back - u * y];
+      };
+      const found = [];
+      for (let y = 0; y < side; y++)
+        for (let z = 0; z < side; z++)
+          for (let x = 0; x < side; x++) {
+            if (!filled(which, x, y, z)) continue;
+            for (const [way, corners] of FACES) {
+              const away = seen(way);
+              if (away[2] >= 0 || filled(which, x + way[0], y + way[1], z + way[2])) continue;
+              const places = corners.map((p) => seen([x + p[0] - side / 2, y + p[1] - side / 2, z + p[2] - side / 2]));
+              found.push({ places, depth: places.reduce((sum, p) => sum + p[2], 0), light: 0.45 + 0.4 * Math.max(0, away[1]) + 0.15 * -away[2] });
+            }
+          }
+      return found.sort((a, b) => b.depth - a.depth);
+    }
+
+    function draw() {
+      const which = +slider.value;
+      const g = canvas.getContext("2d");
+      const scale = size / (1.75 * side);
+      g.clearRect(0, 0, size, size);
+      g.lineWidth = 1;
+      for (const { places, light } of faces(which)) {
+        g.fillStyle = g.strokeStyle = `rgb(${[0, 114, 178].map((v) => Math.round(light < 0.6 ? (v * light) / 0.6 : v + ((255 - v) * (light - 0.6)) / 0.6))})`;
+        g.beginPath();
+        places.forEach(([right, up], i) => (i ? g.lineTo : g.moveTo).call(g, size / 2 + scale * right, size / 2 - scale * up));
+        g.closePath();
+        g.fill();
+        g.stroke();
+      }
+      text.textContent = `${which + 1} of ${texts.length}: ${texts[which]}`;
+      slider.setAttribute("aria-valuetext", text.textContent);
+    }
+
+    function rotate(right, up) {
+      turn += right;
+      tilt = Math.max(-1.5, Math.min(1.5, tilt + up));
+      draw();
+    }
+
+    function pause() {
+      clearInterval(timer);
+      timer = 0;
+      button.textContent = "Play";
+    }
+
+    button.addEventListener("click", () => {
+      if (timer) return pause();
+      button.textContent = "Pause";
+      timer = setInterval(() => rotate(0.03, 0), 50);
+    });
+    front.addEventListener("click", () => {
+      pause();
+      [turn, tilt] = [-0.5, 0.45];
+      draw();
+    });
+    canvas.addEventListener("pointerdown", (event) => {
+      pause();
+      dragged = [event.clientX, event.clientY];
+      canvas.setPointerCapture(event.pointerId);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!dragged) return;
+      rotate(-0.01 * (event.clientX - dragged[0]), 0.01 * (event.clientY - dragged[1]));
+      dragged = [event.clientX, event.clientY];
+    });
+    ["pointerup", "pointercancel"].forEach((name) => canvas.addEventListener(name, () => (dragged = null)));
+    canvas.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      pause();
+      rotate(...step);
+    });
+    slider.addEventListener("input", draw);
+    onThemeChange(draw);
+    draw();
+    if (!calm) new IntersectionObserver((entries) => !entries[0].isIntersecting && pause()).observe(canvas);
+    litgen.widgets.voxels = { faces: (which) => faces(which).length, angles: () => [turn, tilt], rotate };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "object", slider), button, front, text),
+    ];
+  };
+
   // A piece of clothing under noise of a chosen level, and what a denoiser makes of it.
   makers.denoiser = function (payload) {
     const compute = tinynet.network(payload.net);
@@ -2038,6 +2242,103 @@
     ];
   };
 
+  // A generator whose blocks hear a part of the code and the class; codes cut at a threshold.
+  makers.truncation = function (payload) {
+    const { chunk, embedding, latent, side, names, count, sweep } = payload;
+    const first = tinynet.network(payload.first);
+    const last = tinynet.network(payload.last);
+    const blocks = payload.blocks.map(({ stages, shortcut }) => ({
+      shortcut: tinynet.network(shortcut),
+      stages: stages.map(({ read, layer, mean, variance, eps }) => ({
+        read: tinynet.network(read),
+        layer: tinynet.network(layer),
+        mean: tinynet.halves(mean),
+        sd: tinynet.halves(variance).map((v) => Math.sqrt(v + eps)),
+      })),
+    }));
+    const vectors = tinynet.halves(payload.vectors);
+    let uniform = tinynet.halves(payload.uniform);
+    const canvas = element("canvas", { class: "digit", style: "aspect-ratio: 1.5", width: 6 * side, height: (count / 6) * side, role: "img", "aria-label": "Samples of the chosen class, their codes cut at the threshold" });
+    const cut = element("input", { type: "range", min: 0.05, max: 3, step: 0.05, value: payload.threshold });
+    const which = element("select", {}, ...names.map((name, i) => element("option", { value: i }, name)));
+    const other = element("button", { type: "button" }, "Other codes");
+    const text = element("output", { "aria-live": "off" });
+    which.value = payload.label;
+
+    // The normal distribution function on a grid, by Simpson's rule; both directions interpolate.
+    const step = 0.002;
+    const density = (x) => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
+    const mass = [0];
+    for (let i = 0; i < 2500; i++) mass.push(mass[i] + (step / 6) * (density(i * step) + 4 * density((i + 0.5) * step) + density((i + 1) * step)));
+
+    // The number between -t and t below which a share u of all truncated numbers lies.
+    function quantile(u, t) {
+      const at = Math.min(t / step, mass.length - 1.001);
+      const low = Math.floor(at);
+      const whole = mass[low] + (at - low) * (mass[low + 1] - mass[low]);
+      const wanted = Math.abs(2 * u - 1) * whole;
+      let [a, b] = [0, mass.length - 1];
+      while (b - a > 1) {
+        const middle = (a + b) >> 1;
+        if (mass[middle] <= wanted) a = middle;
+        else b = middle;
+      }
+      return Math.sign(u - 0.5) * step * (a + (wanted - mass[a]) / (mass[a + 1] - mass[a]));
+    }
+
+    function compute(z, label) {
+      let x = first(z.slice(0, chunk));
+      blocks.forEach(({ stages, shortcut }, k) => {
+        const condition = [...z.slice((k + 1) * chunk, (k + 2) * chunk), ...vectors.subarray(label * embedding, (label + 1) * embedding)];
+        let h = x;
+        stages.forEach(({ read, layer, mean, sd }) => {
+          const said = read(condition); // gains, one included, then biases
+          const channels = mean.length;
+          const pixels = h.length / channels;
+          h = layer(h.map((v, i) => {
+            const c = Math.floor(i / pixels);
+            return Math.max(0, ((v - mean[c]) / sd[c]) * said[c] + said[channels + c]);
+          }));
+        });
+        const short = shortcut(x);
+        x = h.map((v, i) => v + short[i]);
+      });
+      return last(x);
+    }
+
+    const code = (i, t) => Array.from({ length: latent }, (_, k) => quantile(uniform[i * latent + k], t));
+
+    function draw() {
+      const t = +cut.value;
+      const context = canvas.getContext("2d");
+      for (let i = 0; i < count; i++) {
+        const image = context.createImageData(side, side);
+        compute(code(i, t), +which.value).forEach((v, j) => image.data.set([127.5 * (v + 1), 127.5 * (v + 1), 127.5 * (v + 1), 255], 4 * j)); // clamps
+        context.putImageData(image, (i % 6) * side, Math.floor(i / 6) * side);
+      }
+      const near = sweep.reduce((best, row) => (Math.abs(row.t - t) < Math.abs(best.t - t) ? row : best));
+      text.textContent = `t = ${t.toFixed(2)}, ${names[which.value]}. All classes, measured at t = ${near.t}: agreement ${(100 * near.agreement).toFixed(0)} %, variety ${near.variety.toFixed(2)}, distance ${near.distance.toFixed(0)}`;
+      cut.setAttribute("aria-valuetext", `threshold ${t.toFixed(2)}`);
+    }
+
+    function choose(t, label) {
+      [cut.value, which.value] = [t, label];
+      draw();
+    }
+
+    [cut, which].forEach((control) => control.addEventListener("input", draw));
+    other.addEventListener("click", () => {
+      uniform = uniform.map(() => Math.random());
+      draw();
+    });
+    draw();
+    litgen.widgets.truncation = { compute: (z, label) => [...compute(z, label)], quantile, choose };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "threshold t", cut), element("label", {}, "class", which), other, text),
+    ];
+  };
+
   // Max pooling of 4x4 numbers that the reader edits: maxima, their slots, and what unpooling makes of them.
   makers.unpooling = function (payload) {
     const side = 4;
@@ -2103,6 +2404,117 @@
     return [
       element("div", { class: "litgen-panes" }, pane("x, to be edited", grid(side, ...cells)), pane("maxima", shown.maxima), pane("slots", shown.slots), pane("unpooled", shown.unpooled), pane("pooled again", shown.again)),
       element("div", { class: "litgen-controls" }, element("label", {}, "values go to", how), ...buttons, text),
+    ];
+  };
+
+  // A sherd of a vessel, and which profiles of a bank fit it: weighed by the hand's law, drawn by weight.
+  makers["sherd"] = function (payload) {
+    const { heights, names, classes, scale } = payload;
+    const [bank, labels, vessels] = ["bank", "labels", "vessels"].map((name) => tinynet.bytes(payload[name]));
+    const row = heights + 1; // radii, then the height
+    const count = labels.length;
+    const shown = 10;
+    const width = 620;
+    const canvas = element("canvas", { width, height: 640, role: "img", "aria-label": "A sherd and profiles that fit it, with the interval that holds 90 % of their weight" });
+    const which = element("select", { "aria-label": "vessel" }, ...names.map((name, i) => element("option", { value: i }, name)));
+    const ends = [0, 9].map((value) => element("input", { type: "range", min: 0, max: heights - 1, value }));
+    const truth = element("input", { type: "checkbox" });
+    const text = element("output", { "aria-live": "polite" });
+
+    // The weight of every profile of the bank, given the radii from first to last of a vessel and its height.
+    function compute(vessel, first, last) {
+      const at = vessel * row;
+      const places = [...Array(last - first + 1).keys()].map((i) => first + i).concat(heights);
+      const logs = Array.from({ length: count }, (_, k) => -0.5 * places.reduce((sum, i) => sum + ((bank[k * row + i] - vessels[at + i]) / scale) ** 2, 0));
+      const most = Math.max(...logs);
+      const weights = logs.map((v) => Math.exp(v - most));
+      const total = weights.reduce((a, b) => a + b, 0);
+      return weights.map((w) => w / total);
+    }
+
+    function quantiles(weights, i, order) {
+      order.sort((a, b) => bank[a * row + i] - bank[b * row + i]);
+      let sum = 0;
+      let low = null;
+      for (const k of order) {
+        sum += weights[k];
+        if (low === null && sum >= 0.05) low = bank[k * row + i];
+        if (sum >= 0.95) return [low, bank[k * row + i]];
+      }
+      return [low, bank[order[order.length - 1] * row + i]];
+    }
+
+    function draw() {
+      const vessel = +which.value;
+      const [first, last] = ends.map((end) => +end.value).sort((a, b) => a - b);
+      const weights = compute(vessel, first, last);
+      const effective = 1 / weights.reduce((sum, w) => sum + w * w, 0);
+      const heavy = [...weights.keys()].filter((k) => weights[k] > 1e-7);
+      const tall = vessels[vessel * row + heights] / 255;
+      const g = canvas.getContext("2d");
+      const x = (radius, side) => width / 2 + side * (radius / 255) * (width / 2 - 10);
+      const y = (i) => 630 - (i / (heights - 1)) * tall * 620;
+      // Both sides, joined by the base where a line begins there.
+      const line = (values, from, to) => {
+        g.beginPath();
+        for (let i = to; i >= from; i--) g.lineTo(x(values(i), -1), y(i));
+        if (from) g.moveTo(x(values(from), 1), y(from));
+        for (let i = from; i <= to; i++) g.lineTo(x(values(i), 1), y(i));
+        g.stroke();
+      };
+      g.clearRect(0, 0, width, 640);
+      const limits = [...Array(heights).keys()].map((i) => quantiles(weights, i, heavy));
+      g.fillStyle = COLOURS[5];
+      g.globalAlpha = 0.25;
+      for (const side of [1, -1]) {
+        g.beginPath();
+        limits.forEach(([low], i) => g.lineTo(x(low, side), y(i)));
+        for (let i = heights - 1; i >= 0; i--) g.lineTo(x(limits[i][1], side), y(i));
+        g.fill();
+      }
+      g.globalAlpha = 0.8;
+      g.lineWidth = 2;
+      // evenly spaced through the weights: the same picture for the same sherd
+      let sum = 0;
+      let next = 0.5 / shown;
+      for (let k = 0; k < count && next < 1; k++) {
+        sum += weights[k];
+        for (; sum > next; next += 1 / shown) {
+          g.strokeStyle = COLOURS[labels[k]];
+          line((i) => bank[k * row + i], 0, heights - 1);
+        }
+      }
+      g.globalAlpha = 1;
+      const own = (i) => vessels[vessel * row + i];
+      if (truth.checked) {
+        g.strokeStyle = ink();
+        g.setLineDash([8, 6]);
+        g.lineWidth = 3;
+        line(own, 0, heights - 1);
+        g.setLineDash([]);
+      }
+      g.strokeStyle = COLOURS[8];
+      g.lineWidth = 9;
+      line(own, first, last);
+      const shares = classes.map((_, c) => weights.reduce((total, w, k) => total + (labels[k] === c ? w : 0), 0));
+      const said = classes.map((name, c) => [shares[c], name]).filter(([share]) => share >= 0.005).sort((a, b) => b[0] - a[0]).map(([share, name]) => `${name} ${(100 * share).toFixed(0)} %`).join(", ");
+      text.textContent = `heights ${first + 1} to ${last + 1} of ${heights}: ${said}; ${effective.toFixed(effective < 10 ? 1 : 0)} effective profiles`;
+      return { weights, limits, effective, shares };
+    }
+
+    function choose(vessel, first, last) {
+      which.value = vessel;
+      [first, last].forEach((value, i) => (ends[i].value = value));
+      return draw();
+    }
+
+    [which, ...ends, truth].forEach((control) => control.addEventListener("input", draw));
+    onThemeChange(draw);
+    draw();
+    litgen.widgets.sherd = { compute, choose };
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "vessel", which), element("label", {}, "from", ends[0]), element("label", {}, "to", ends[1]), element("label", {}, truth, "show the truth"), text),
     ];
   };
 

@@ -64,6 +64,15 @@ def test_photographs_and_their_maps(tree: Path, split: sources.Split, part: str)
     assert found.describe() == f"{len(NAMES[part])} images 3x20x20"
 
 
+def test_no_label_is_mixed_of_two(tree: Path) -> None:
+    """Labels at random: each block of 2x2 has that of one pixel, below and right of its middle."""
+    labels = np.random.default_rng(3).integers(1, 4, (40, 60)).astype(np.uint8)
+    Image.fromarray(labels).save(tree / "annotations" / "trimaps" / "pug_7.png")
+    found = pets.load("test", side=20).classes[0].numpy()
+    value = np.array([255, 1, 0, pets.UNKNOWN])
+    assert np.array_equal(found, value[labels[1::2, 11:50:2]])
+
+
 def test_side_and_limit(tree: Path) -> None:
     """The first photographs only; more than there are is all."""
     assert pets.load("train", side=8, limit=2).images.shape == (2, 3, 8, 8)

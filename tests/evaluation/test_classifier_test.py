@@ -77,6 +77,7 @@ def test_bad_input(unchecked: None) -> None:
         with pytest.raises(ValueError, match="two sets of equal shape"):
             trained_accuracy(x, bad, torch.Generator())
     with pytest.raises(ValueError, match="at least 100"):
-        trained_accuracy(x[:50], x[:50], torch.Generator())
-    with pytest.raises(ValueError, match="not finite"):
-        trained_accuracy(x, torch.full((100, 2), math.nan), torch.Generator())
+        trained_accuracy(x[:99], x[:99], torch.Generator())
+    for pair in ((x, torch.full((100, 2), math.nan)), (torch.full((100, 2), math.inf), x)):
+        with pytest.raises(ValueError, match="not finite"):
+            trained_accuracy(*pair, torch.Generator())

@@ -15,7 +15,7 @@ LABELS = torch.arange(2_000) % 10
 
 def test_classes_are_left_out(generator: torch.Generator) -> None:
     """The last ones, and of the others each image at most once, every class about as often."""
-    for strength, kept in ((0.0, 10), (0.3, 7), (0.9, 1)):
+    for strength, kept in ((0.0, 10), (0.3, 7), (0.29, 7), (0.9, 1)):
         chosen = defects.without_classes(LABELS, strength, 180, generator)
         assert len(chosen.unique()) == 180
         present = LABELS[chosen].bincount(minlength=10)
@@ -60,7 +60,29 @@ def test_blur_is_scipys(normal: Draw) -> None:
         found = defects.blurred(images, strength)
         torch.testing.assert_close(found, torch.from_numpy(expected))
         assert not torch.allclose(found, images, atol=0.1)
-    assert torch.equal(defects.blurred(images, 0.0), images)
+    same = defects.blurred(images, 0.0)
+    assert torch.equal(same, images)
+    assert same.data_ptr() != images.data_ptr()
+
+
+def test_white_stays_white() -> None:
+    """Weights add up to one but for rounding, which must not lead out of [0, 1]."""
+    white = torch.ones(1, 1, 30, 30)
+    for step in range(1, 41):
+        found = defects.blurred(white, step / 40)
+        assert 0.999999 < found.max() <= 1
+
+
+def test_who_draws_is_the_generator() -> None:
+    """The same one gives the same noise and choice, whatever PyTorch's own stands at."""
+    grey, found = torch.full((2, 1, 5, 5), 0.5), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        draw = torch.Generator().manual_seed(9)
+        chosen = defects.without_classes(LABELS, 0.3, 20, draw)
+        found.append((defects.noisy(grey, 0.1, draw), chosen))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
 
 
 def test_noise_has_the_strength_as_deviation(generator: torch.Generator) -> None:
@@ -80,6 +102,9 @@ def test_foreign_images_take_places() -> None:
         found = defects.with_foreign(images, strength, others)
         assert found.shape == images.shape
         assert found.mean(dim=(1, 2, 3)).sum() == number
+    images, others = torch.rand(2, 10, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    found = defects.with_foreign(images, 0.3, others)
+    assert torch.equal(found, torch.stack([*others[:3], *images[3:]]))
 
 
 def test_bad_input(unchecked: None, generator: torch.Generator) -> None:
@@ -100,6 +125,8 @@ def test_bad_input(unchecked: None, generator: torch.Generator) -> None:
         defects.without_classes(LABELS, 0.9, 300, generator)
     with pytest.raises(ValueError, match="different images wanted of a pool with 0"):
         defects.without_classes(LABELS, 1.0, 5, generator)
+    with pytest.raises(ValueError, match="0 different images wanted of a pool with 2000"):
+        defects.without_classes(LABELS, 0.0, 0, generator)
     with pytest.raises(ValueError, match="foreign images needed"):
         defects.with_foreign(images, 1.0, images[:3])
     with pytest.raises(ValueError, match="foreign images needed"):

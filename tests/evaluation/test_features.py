@@ -40,6 +40,13 @@ def test_features_are_what_the_last_layer_sees(classifier: Classifier, images: T
     assert not found.features.requires_grad
 
 
+def test_black_and_white_are_grey_values(classifier: Classifier, images: Tensor) -> None:
+    """0 and 1 themselves are inside, and no pixel is changed on the way."""
+    edges = images.round()
+    assert edges.unique().tolist() == [0, 1]
+    torch.testing.assert_close(describe(classifier, edges).features, classifier.features(edges))
+
+
 @pytest.mark.parametrize("batch_size", [1, 32, 70, 500])
 def test_batches_change_nothing(classifier: Classifier, images: Tensor, batch_size: int) -> None:
     """Each image is described as if it were alone."""

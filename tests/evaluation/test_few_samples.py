@@ -42,6 +42,18 @@ def test_it_is_the_mean_over_many_pairs_of_sets(scales: tuple[float, ...], norma
     assert error < 0.04 * expected
 
 
+def test_directions_of_little_spread_add_theirs() -> None:
+    """eq:frechet-bias of two variances, written out; single precision is not computed in."""
+    a, b, n = 1.0, 1e-3, 50
+    expected = 2 * (a + b) / n + (a + b + 2 * a * b / (a + b)) / (n - 1)
+    cov = torch.diag(torch.tensor([a, b], dtype=torch.float64))
+    assert frechet_bias(cov, n) == pytest.approx(expected, rel=1e-12)
+    turn = torch.linalg.qr(torch.tensor([[1.0, 2.0], [0.5, -1.0]])).Q
+    single = turn @ cov.float() @ turn.T
+    single = (single + single.T) / 2
+    assert frechet_bias(single, n) == frechet_bias(single.double(), n)
+
+
 def test_directions_without_spread_add_nothing() -> None:
     """A constant coordinate, or nothing that varies."""
     cov = torch.diag(torch.tensor([2.0, 0.0, 1.0]))
@@ -63,7 +75,9 @@ def test_bad_input(unchecked: None) -> None:
     with pytest.raises(ValueError, match="at least 2 points"):
         frechet_bias(torch.eye(2), 1)
     asymmetric = torch.tensor([[1.0, 0.5], [0.0, 1.0]])
-    for bad in (torch.zeros(2, 3), torch.zeros(2), torch.full((2, 2), math.nan), asymmetric):
+    endless = torch.diag(torch.tensor([1.0, math.inf]))
+    odd = (torch.zeros(2, 3), torch.zeros(2), torch.full((2, 2), math.nan), asymmetric, endless)
+    for bad in odd:
         with pytest.raises(ValueError, match="finite symmetric matrix"):
             frechet_bias(bad, 10)
     with pytest.raises(ValueError, match="negative eigenvalue"):

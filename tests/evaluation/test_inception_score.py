@@ -28,6 +28,7 @@ def test_sure_and_various_scores_the_number_of_classes(classes: int) -> None:
     assert inception_score(sure).item() == pytest.approx(classes, rel=1e-6)
     assert inception_score(sure[:1].expand(4, -1)).item() == pytest.approx(1)
     assert inception_score(torch.zeros(5, classes)).item() == pytest.approx(1)
+    assert inception_score(sure).dtype == sure.dtype
 
 
 def test_score_is_torch_fidelitys(normal: Draw) -> None:

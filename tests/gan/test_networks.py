@@ -139,6 +139,19 @@ def test_what_a_unit_of_the_critic_sees() -> None:
         assert rows == list(range(first + 3 * jump, first + 3 * jump + size))
 
 
+def test_a_logit_is_linear_in_the_features() -> None:
+    """Nothing after the last layer: no sigmoid, no other sign."""
+    torch.manual_seed(0)
+    critic = ConvCritic((3, 4), channels=2, side=8).double()
+    images = torch.randn(5, 2, 8, 8, dtype=torch.float64)
+    weight, bias = (p.detach() for p in critic.head[1].parameters())
+    expected = critic.features(images) @ (50 * weight[0]) + bias
+    with torch.no_grad():
+        critic.head[1].weight.mul_(50)
+    torch.testing.assert_close(critic(images), expected)
+    assert expected.std() > 0.1
+
+
 def test_batch_norm_by_hand(normal: Callable[..., Tensor]) -> None:
     """eq:dcgan-batch-norm: the mean and variance of a channel over images and pixels, in training;
     each channel then has mean 0 and mean square v / (v + eps)."""
@@ -200,6 +213,14 @@ def test_settle_takes_plain_averages(normal: Callable[..., Tensor]) -> None:
     assert all(torch.equal(before[n], p) for n, p in generator.named_parameters())
     later = generator.stages[1][1]
     assert later.num_batches_tracked == 5
+
+
+def test_settle_keeps_no_graph() -> None:
+    """Many batches pass: what they leave behind for gradients would fill the memory."""
+    generator, seen = ConvGenerator(2, (2,), side=4), []
+    generator.register_forward_hook(lambda net, z, images: seen.append(images.requires_grad))
+    settle(generator, [(torch.ones(2, 2),), (torch.zeros(2, 2),)])
+    assert seen == [False, False]
 
 
 def test_settled_averages_draw_as_in_training(normal: Callable[..., Tensor]) -> None:

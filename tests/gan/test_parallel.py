@@ -58,6 +58,8 @@ def test_it_starts_like_torchs_linear_layers() -> None:
         assert parameter[0].flatten()[0] != parameter[1].flatten()[0]
     assert first.std().item() == pytest.approx(1 / math.sqrt(3 * 178), rel=0.05)
     assert stack.waves.std().item() == pytest.approx(2, rel=0.05)
+    plain = StackedMLP(2, [50, 40, 1], frequencies=64)  # no waves, no inputs for them
+    assert plain.weights[0].shape == (2, 50, 40)
 
 
 def test_batches_are_dealt_out_and_collected() -> None:

@@ -74,6 +74,13 @@ def test_its_gradient_is_the_singular_values() -> None:
     torch.testing.assert_close(found, torch.outer(u, v))
 
 
+def test_it_is_linear_in_each_of_three() -> None:
+    """u'Wv has the slopes Wv in u, W'u in v and their outer product in W, whatever they are."""
+    weight, u, v = (random(*shape, seed=3).requires_grad_() for shape in ((4, 3), (4,), (3,)))
+    found = torch.autograd.grad(spectral.spectral_norm(weight, u, v), (u, v, weight))
+    torch.testing.assert_close(found, (weight @ v, u @ weight, torch.outer(u, v)))
+
+
 def test_it_is_torchs_parametrisation() -> None:
     """The same weight and gradient as torch's own, step by step.
 

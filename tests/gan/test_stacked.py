@@ -154,6 +154,31 @@ def test_power_steps_are_taken_while_training_only() -> None:
     assert (layer.u != before).any()
 
 
+def test_a_new_layer_has_its_bound_already() -> None:
+    """Before any training the largest singular value is near it; with u anywhere it is not."""
+    torch.manual_seed(0)
+    layer = StackedLinear(6, 7, 20, bound=1.5).eval()
+    sizes = torch.linalg.matrix_norm(layer.matrix().detach(), 2)
+    assert (sizes - 1.5).abs().max() < 0.05
+    layer.u = torch.eye(20)[:6]
+    assert (torch.linalg.matrix_norm(layer.matrix().detach(), 2) - 1.5).abs().max() > 0.1
+
+
+def test_the_slope_of_a_bounded_layer_holds_u_and_v() -> None:
+    """By hand, of W / u'Wv with u and v held, though they have not settled."""
+    layer = StackedLinear(2, 6, 4, bound=1.5).double().eval()
+    layer.weight.data, pull = random(2, 4, 6, seed=5), random(2, 4, 6, seed=6)
+    (found,) = torch.autograd.grad((layer.matrix() * pull).sum(), layer.weight)
+    for copy, weight in enumerate(layer.weight.detach()):
+        v = weight.T @ layer.u[copy]
+        v = v / v.norm()
+        u = weight @ v / (weight @ v).norm()
+        size = u @ weight @ v
+        share = (pull[copy] * weight).sum() / size**2
+        expected = 1.5 * (pull[copy] / size - share * torch.outer(u, v))
+        torch.testing.assert_close(found[copy], expected)
+
+
 def test_batch_statistics_are_each_copys_own() -> None:
     """A copy's answers do not change with the other copies' data; they do with its own batch."""
     net, x = stack(statistics=True), random(COPIES, 6, 2)
@@ -175,6 +200,17 @@ def test_batch_statistics_are_each_copys_own() -> None:
     both = torch.cat([seen, spread], dim=2)
     expected = both @ net.head.weight.mT + net.head.bias
     torch.testing.assert_close(net(x), expected)
+    pull, below = random(COPIES, 6, 1, seed=4), list(net.body.parameters())
+    slopes = (torch.autograd.grad((out * pull).sum(), below) for out in (net(x), expected))
+    torch.testing.assert_close(*slopes)
+
+
+def test_norm_has_a_gain_and_a_bias_for_each_feature() -> None:
+    """They are learned, copy by copy: new ones multiply and are added."""
+    norm, x = StackedNorm(COPIES, 4).double(), random(COPIES, 50, 4)
+    before, (gain, bias) = norm(x), random(2, COPIES, 1, 4, seed=2)
+    norm.norm.weight.data, norm.norm.bias.data = gain.flatten(), bias.flatten()
+    torch.testing.assert_close(norm(x), before * gain + bias)
 
 
 def test_norm_keeps_copies_apart() -> None:

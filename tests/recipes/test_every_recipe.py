@@ -17,9 +17,35 @@ import torch
 
 from litgen import checkpoints, profiles, recipes, runs
 from litgen.data.sources import ImageSet, Record
+from litgen.recipes.gan import voxels
 
 CPU = torch.device("cpu")
 TINY: dict[str, dict[str, Any]] = {
+    "applications/vessels": {
+        "latent": 3,
+        "hidden": (6,),
+        "critic_hidden": (5,),
+        "turns": 4,
+        "batch_size": 10,
+    },
+    "applications/slices": {
+        "sizes": (4, 6),
+        "seeds": 2,
+        "width": 2,
+        "turns": 2,
+        "painter_turns": 2,
+        "made": 5,
+    },
+    "applications/spikes": {
+        "latent": 3,
+        "hidden": (8,),
+        "critic_hidden": (8,),
+        "trials": 60,
+        "turns": 4,
+        "critic_moves": 2,
+        "batch_size": 6,
+        "moments": 3,
+    },
     "autoencoders/denoising": {
         "widths": (8, 8),
         "steps": 4,
@@ -107,6 +133,16 @@ TINY: dict[str, dict[str, Any]] = {
         "draws": 1,
     },
     "flows/moons": {"couplings": 2, "hidden": (8,), "turns": 4, "batch_size": 50},
+    "gan/biggan": {
+        "widths": (4, 3, 2),
+        "critic_widths": (2, 4),
+        "chunk": 2,
+        "embedding": 3,
+        "turns": 4,
+        "batch_size": 8,
+        "snapshots": 3,
+        "test_images": 20,
+    },
     "gan/clipped": {
         "hidden": (8,),
         "critic_hidden": (8,),
@@ -124,6 +160,15 @@ TINY: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "snapshots": 3,
         "test_images": 20,
+    },
+    "gan/cyclegan": {
+        "variants": ("full", "noisy"),
+        "width": 2,
+        "blocks": 1,
+        "critic_width": 2,
+        "turns": 3,
+        "batch_size": 2,
+        "test_images": 4,
     },
     "gan/dcgan_faces": {
         "widths": (8, 4),
@@ -154,6 +199,18 @@ TINY: dict[str, dict[str, Any]] = {
         "moments": 3,
     },
     "gan/moons": {"hidden": (8,), "critic_hidden": (8,), "turns": 4, "batch_size": 50},
+    "gan/pix2pix_emoji": {"widths": (3, 4), "critic_width": 2, "turns": 3, "batch_size": 4},
+    "gan/pix2pix_facades": {
+        "variants": ("l1", "both", "back_both"),
+        "widths": (3, 4),
+        "critic_width": 2,
+        "turns": 3,
+        "back_turns": 2,
+        "batch_size": 4,
+        "reader_widths": (2, 3),
+        "reader_turns": 3,
+        "test_fronts": 6,
+    },
     "gan/ring": {
         "hidden": (8,),
         "critic_hidden": (8,),
@@ -204,6 +261,7 @@ TINY: dict[str, dict[str, Any]] = {
         "turns": 3,
         "batch_size": 4,
     },
+    "segmentation/brain": {"copies": 1, "widths": (2, 3), "turns": 3, "batch_size": 2},
     "segmentation/nuclei": {"widths": (2, 3), "turns": 3, "batch_size": 2, "columns": 64},
     "segmentation/skips": {
         "normalised": (1,),
@@ -273,10 +331,28 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "vae/moons": {"hidden": (8,), "steps": 4, "batch_size": 50, "samples": 3},
 }
+TINY["applications/slices_brain"] = TINY["applications/slices"] | {"sizes": (4,)}
+TINY["applications/spikes_soft"] = TINY["applications/spikes_free"] = TINY["applications/spikes"]
+TINY["gan/voxels"] = TINY["gan/voxel_furniture"] = TINY["gan/voxel_pots"] = {
+    "latent": 3,
+    "widths": (4, 2),
+    "turns": 4,
+    "batch_size": 4,
+    "moments": 3,
+}
+TINY["gan/voxel_rules"] = {
+    "game": voxels.Config(latent=3, widths=(3,), turns=3, batch_size=4),
+    "thresholds": (0.8, 1.0),
+    "noises": (0.0,),
+    "seeds": 1,
+    "samples": 20,
+}
 TINY["autoencoders/digits"] = TINY["autoencoders/dense"]
 TINY["diffusion/clothes"] = TINY["diffusion/digits"]
 TINY["flows/fashion"] = TINY["flows/digits"]
 TINY["gan/dcgan"] = TINY["gan/dcgan_clothes"] = TINY["gan/dcgan_faces"]
+TINY["gan/cyclegan_emoji"] = TINY["gan/cyclegan"] | {"variants": ("full", "paired")}
+TINY["gan/biggan_unbounded"] = TINY["gan/biggan"]
 TINY["gan/gp_clothes"] = TINY["gan/gp_digits"]
 TINY["gan/gp_seeds"] = TINY["gan/gp_planes"] | {"critic_turns": 0}
 TINY["primer/digit_classifier"] = TINY["primer/classifier"]
@@ -328,7 +404,20 @@ def named_as_read(names: tuple[str, ...], run: runs.Run) -> None:
     for name in names:
         module = importlib.import_module(f"litgen.data.{name}")
         found = {r["split"]: r["checksum"] for r in run.data if r["name"] == name}
+        drawn_here = name in (
+            "shapes",
+            "ellipses",
+            "rendered",
+            "moons",
+            "cells",
+            "scenes",
+            "pottery",
+            "heads",
+            "spikes",
+            "facades",
+        )
         drawn_here = name in ("shapes", "ellipses", "rendered", "moons", "cells", "scenes")
+        drawn_here = drawn_here or name in ("drawn_furniture", "pottery")
         assert not drawn_here or found == module.CHECKSUM
 
 

@@ -81,5 +81,8 @@ def test_sizes_and_labels_that_do_not_fit_are_refused() -> None:
     """The message names both."""
     with pytest.raises(ValueError, match=r"\(12, 12\) pixels do not split into blocks of 5"):
         ceiling.class_shares(masks(0), 5, 4)
+    for one_side in (masks(0)[:, :10], masks(0)[:, :, :10]):
+        with pytest.raises(ValueError, match=r"pixels do not split into blocks of 4"):
+            ceiling.class_shares(one_side, 4, 4)
     with pytest.raises(ValueError, match=r"labels must be 0..2, got 0..3"):
         ceiling.block_majority(masks(0), 4, 3)

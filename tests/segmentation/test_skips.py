@@ -149,6 +149,26 @@ def test_normalisation_comes_first_and_is_that_of_torch() -> None:
     torch.testing.assert_close(block(x), expected)
 
 
+def test_the_last_layer_normalises_too() -> None:
+    """What the last block says is normalised and rectified before it becomes logits."""
+    model = net("both", norm=True)
+    x = torch.randn(3, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    said = model.states(x)
+    z = F.batch_norm(said[-2], None, None, training=True).clamp_min(0)
+    torch.testing.assert_close(said[-1], F.conv2d(z, model.last.weight, model.last.bias))
+
+
+def test_the_weights_of_the_logits_are_those_given() -> None:
+    """Gradients in the layers: autograd of the weighted sum, and of the mean if none are given."""
+    model = net("both")
+    draw = torch.Generator().manual_seed(9)
+    x, pull = torch.randn(2, 1, 1, 8, 8, dtype=torch.float64, generator=draw)
+    *layers, logits = model.states(x)
+    for given, total in ((pull, (logits * pull).sum()), (None, logits.mean())):
+        expected = torch.autograd.grad(total, layers, retain_graph=True)
+        torch.testing.assert_close(skips.layer_gradients(model, x, given), list(expected))
+
+
 def test_all_variants_have_the_same_weights() -> None:
     """Names, shapes and, from the same seed, values: only the wiring differs."""
     states = [net(name, norm=True).state_dict() for name in NAMES]

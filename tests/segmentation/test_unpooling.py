@@ -183,6 +183,8 @@ def test_what_does_not_fit_is_refused() -> None:
         unpooling.unpool(maxima, places, (4, 4))
     with pytest.raises(ValueError, match=r"another layer"):
         unpooling.unpool(maxima, places - 1 - places.min(), (6, 6))
+    with pytest.raises(ValueError, match=r"to 36, a map of 6x6 has 0 to 35"):
+        unpooling.unpool(maxima, places + 36 - places.max(), (6, 6))  # one too far
     with pytest.raises(ValueError, match=r"\(1, 1, 2, 2\) values cannot go to \(1, 1, 3, 3\)"):
         unpooling.unpool(maxima[:, :, :2, :2], places, (6, 6))
     with pytest.raises(ValueError, match=r"cannot cut a map of \(0, 6\)"):

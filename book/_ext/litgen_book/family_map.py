@@ -75,6 +75,15 @@ BANDS = (
             Box("Style", "statistics of features", "book/style/"),
         ),
     ),
+    Band(
+        "Put to use",
+        "where the answer can be checked",
+        (
+            Box("Archaeology", "broken vessels", "book/applications/archaeology"),
+            Box("Medical imaging", "more slices", "book/applications/medical"),
+            Box("Neurobiology", "spike trains", "book/applications/neurobiology"),
+        ),
+    ),
 )
 
 
@@ -121,7 +130,7 @@ def drawing(link: Callable[[str], str]) -> str:
         top += -(-len(band.boxes) // 2) * (BOX + GAP) + GAP
     title = "Families of generative models"
     about = (
-        "Four groups of boxes, one box a family; a box with a whole frame leads to its chapter, "
+        "Five groups of boxes, one box a family; a box with a whole frame leads to its chapter, "
         "a dashed one is planned."
     )
     return (

@@ -1,0 +1,1 @@
+"""Generative models at work: vessels, slices and spike trains."""
