@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from litgen.density import mixture
-from tests.browser.visits import SETTLE, show_theme
+from tests.browser.visits import SETTLE, eventually, show_theme, stop_the_clock
 
 pytestmark = pytest.mark.browser
 
@@ -82,7 +82,7 @@ def test_buttons_step_play_and_choose(figure: Any) -> None:
     page, text = figure.page, figure.locator("output")
     heaps, curve = figure.locator("canvas").all()
     step, play, other = figure.get_by_role("button").all()
-    page.clock.install()
+    stop_the_clock(page)
     seen = [(picture(heaps), picture(curve))]
     assert text.inner_text().startswith("start 1 of 6, step 0:")
     step.click()
@@ -114,11 +114,9 @@ def test_it_redraws_with_the_theme(figure: Any) -> None:
         return float(picture(canvas)[1, 5:100, :3].mean())
 
     show_theme(figure.page, "light")
-    figure.page.wait_for_timeout(200)
-    light = frame()
+    assert eventually(lambda: frame() < 100)
     show_theme(figure.page, "dark")
-    figure.page.wait_for_timeout(200)
-    assert light < 100 < 150 < frame()
+    assert eventually(lambda: frame() > 150)
     names = figure.locator("canvas").evaluate_all("all => all.map((c) => c.ariaLabel || '')")
     assert min(map(len, names)) > 20
     assert figure.page.evaluate(SETTLE, False) is None

@@ -16,7 +16,7 @@ from litgen.blocks import MLP
 from litgen.gan import losses, toys
 from litgen.gan.game import Rules, adversaries
 from litgen.training import play
-from tests.browser.visits import SETTLE, show_theme
+from tests.browser.visits import SETTLE, eventually, show_theme
 
 pytestmark = pytest.mark.browser
 
@@ -178,12 +178,14 @@ def test_choices_have_names_and_are_followed(figure: Any) -> None:
 
 def test_it_redraws_with_the_theme(figure: Any) -> None:
     """The frame has the ink's colour."""
-    seen = []
-    for theme in ("light", "dark"):
-        show_theme(figure.page, theme)
-        figure.page.wait_for_timeout(50)
-        seen.append(picture(figure)[1, 320, :3].mean())
-    assert seen[0] < 100 < 150 < seen[1]
+
+    def ink() -> float:
+        return float(picture(figure)[1, 320, :3].mean())
+
+    show_theme(figure.page, "light")
+    assert eventually(lambda: ink() < 100)
+    show_theme(figure.page, "dark")
+    assert eventually(lambda: ink() > 150)
 
 
 def test_where_motion_is_not_wanted_it_takes_turns_at_once(browser: Any, address: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from litgen.evaluation import manifolds
 from litgen.evaluation.frechet import frechet_distance
 from litgen.evaluation.kernel import kernel_distance
-from tests.browser.visits import SETTLE, show_theme
+from tests.browser.visits import SETTLE, eventually, show_theme
 
 pytestmark = pytest.mark.browser
 
@@ -89,10 +89,14 @@ def test_sliders_change_numbers_and_picture(figure: Any) -> None:
 
 def test_it_redraws_with_the_theme(figure: Any) -> None:
     """The frame takes the text's colour."""
-    canvas, pictures = figure.locator("canvas"), []
-    for theme in ("light", "dark"):
-        show_theme(figure.page, theme)
-        figure.page.wait_for_timeout(200)
-        pictures.append(canvas.evaluate("(c) => c.toDataURL()"))
-    assert pictures[0] != pictures[1]
+    canvas = figure.locator("canvas")
+
+    def drawn() -> str:
+        return str(canvas.evaluate("(c) => c.toDataURL()"))
+
+    show_theme(figure.page, "light")
+    figure.page.wait_for_timeout(200)
+    light = drawn()
+    show_theme(figure.page, "dark")
+    assert eventually(lambda: drawn() != light)
     assert figure.page.evaluate(SETTLE, False) is None

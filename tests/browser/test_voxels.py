@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.browser.visits import eventually
+
 pytestmark = pytest.mark.browser
 
 CHAPTER = "book/gan/voxel.html"
@@ -34,8 +36,7 @@ def test_an_object_is_turned_by_keys_and_dragging(open_page: Callable[..., Any])
     figure.get_by_text("Front").click()
     assert page.evaluate("litgen.widgets.voxels.angles()") == start
     figure.get_by_text("Play").click()
-    page.wait_for_timeout(300)
-    assert page.evaluate("litgen.widgets.voxels.angles()")[0] > start[0]
+    assert eventually(lambda: page.evaluate("litgen.widgets.voxels.angles()")[0] > start[0])
     figure.get_by_text("Pause").click()
     slider = figure.locator("input[type=range]")
     slider.focus()

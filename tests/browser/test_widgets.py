@@ -30,7 +30,14 @@ from litgen.recipes.primer import classifier
 from litgen.recipes.vae import dcign, plane
 from litgen.recipes.words import addresses
 from litgen.words import similarity
-from tests.browser.visits import CHAPTER, SETTLE, missing, show_theme
+from tests.browser.visits import (
+    CHAPTER,
+    SETTLE,
+    eventually,
+    missing,
+    show_theme,
+    stop_the_clock,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -84,14 +91,6 @@ def picture(canvas: Any) -> np.ndarray:
     data = canvas.evaluate("(canvas) => canvas.toDataURL()").partition(",")[2]
     with Image.open(io.BytesIO(base64.b64decode(data))) as opened:
         return np.asarray(opened.convert("RGBA")).astype(int)
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait up to 3 s: pictures are decoded in the background."""
-    end = time.monotonic() + 3
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.03)
-    return condition()
 
 
 def has_label(canvas: Any, codes: Tensor, labels: Tensor) -> bool:
@@ -271,7 +270,7 @@ def test_snapshots_play_and_stop_at_the_end(snapshots: Any) -> None:
     """Play goes from the first to the last and stays there; the button and the slider pause it."""
     clock, button = snapshots.page.clock, snapshots.get_by_role("button")
     slider, canvas = snapshots.get_by_role("slider"), snapshots.locator("canvas").first
-    clock.install()
+    stop_the_clock(snapshots.page)
     last = picture(canvas)
     button.click()
     assert (slider.input_value(), button.inner_text()) == ("0", "Pause")
@@ -297,7 +296,7 @@ def test_snapshots_follow_the_keys(snapshots: Any) -> None:
     """Enter plays and pauses, Tab goes to the slider, arrows step."""
     page, button = snapshots.page, snapshots.get_by_role("button")
     slider, canvas = snapshots.get_by_role("slider"), snapshots.locator("canvas").first
-    page.clock.install()
+    stop_the_clock(page)
     button.focus()
     page.keyboard.press("Enter")
     assert button.inner_text() == "Pause"
@@ -601,14 +600,14 @@ def test_descent_plays_and_stops_at_the_end(descent: Any) -> None:
     slider = descent.get_by_role("slider", name="steps")
     last = slider.get_attribute("max")
     assert slider.input_value() == last
-    clock.install()
+    stop_the_clock(descent.page)
     clock.run_for(2_000)
     assert slider.input_value() == last
     button.click()
     assert (slider.input_value(), button.inner_text()) == ("0", "Pause")
     clock.run_for(630)
     button.click()
-    paused = slider.input_value()  # the clock also runs by itself
+    paused = slider.input_value()
     assert 10 <= int(paused) < 50
     clock.run_for(1_000)
     assert (slider.input_value(), button.inner_text()) == (paused, "Play")
@@ -624,7 +623,7 @@ def test_descent_steps_where_motion_is_not_wanted(browser: Any, address: str) ->
     page.goto(address + DESCENT)
     figure = started(page, "descent")
     button, slider = figure.get_by_role("button"), figure.get_by_role("slider", name="steps")
-    page.clock.install()
+    stop_the_clock(page)
     assert button.inner_text() == "Step"
     for expected in ("0", "1", "2"):
         button.click()

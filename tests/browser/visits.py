@@ -4,7 +4,8 @@ import functools
 import http.server
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -252,6 +253,24 @@ def visit(page: "Page", address: str, path: str) -> Visit:
         violations += _violations(page, theme, "[data-sample]", set(COLOUR_RULES))
     page.set_viewport_size({"width": 375, "height": 800})
     return Visit(record, first, whole, violations, page.evaluate(NARROW))
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Wait up to 10 s: pages draw when the browser has time to."""
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.03)
+    return condition()
+
+
+def stop_the_clock(page: "Page") -> None:
+    """Let a page's time stand still but for what ``page.clock.run_for`` adds to it.
+
+    An installed clock alone still moves with the machine's, so that a slow moment between two lines
+    of a test would be time for the page to play on.
+    """
+    page.clock.install(time=0)
+    page.clock.pause_at(60_000)
 
 
 def show_theme(page: "Page", theme: str) -> None:
