@@ -3,7 +3,6 @@
 import base64
 import io
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

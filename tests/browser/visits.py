@@ -266,8 +266,8 @@ def eventually(condition: Callable[[], bool]) -> bool:
 def stop_the_clock(page: "Page") -> None:
     """Let a page's time stand still but for what ``page.clock.run_for`` adds to it.
 
-    An installed clock alone still moves with the machine's, so that a slow moment between two lines
-    of a test would be time for the page to play on.
+    An installed clock alone still moves with the machine's: a slow moment between two lines of a
+    test would be time for the page to play on.
     """
     page.clock.install(time=0)
     page.clock.pause_at(60_000)

@@ -1,0 +1,1 @@
+"""Chorales: four voices as arrays, a dependency network, and what is counted in the result."""

@@ -1,0 +1,1 @@
+"""Style transfer: statistics of a network's features, and pictures that have them."""
