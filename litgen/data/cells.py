@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import blocks, per_image, verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Bool, Int, UInt8
 
 __all__ = ["CHECKSUM", "SIDE", "CellSet", "Culture", "cultures", "load", "render", "separated"]
@@ -102,11 +103,7 @@ def render(culture: Culture) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: parts of a culture that differ in length.
     """
-    lengths = {len(part) for part in culture}
-    if len(lengths) != 1:
-        raise ValueError(f"the parts of a culture have different lengths: {sorted(lengths)}")
-    starts = range(0, lengths.pop(), BLOCK)
-    parts = [_painted(Culture(*(part[i : i + BLOCK] for part in culture))) for i in starts]
+    parts = [_painted(part) for part in blocks(culture, BLOCK, "a culture")]
     empty = np.zeros((0, 1, SIDE, SIDE), np.uint8), np.zeros((0, SIDE, SIDE), np.uint8)
     images, cells = zip(empty, *parts, strict=True)
     return np.concatenate(images), np.concatenate(cells)
@@ -116,19 +113,19 @@ def depths(culture: Culture, place: int) -> np.ndarray:
     """Return how deep each pixel lies in a cell, in pixels: positive inside, negative outside."""
     axis = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
     row, column = divmod(place, 3)
-    x = axis[None, None, :] - _of(_centre(column, culture.right[:, place]))
-    y = axis[None, :, None] - _of(_centre(row, culture.down[:, place]))
+    x = axis[None, None, :] - per_image(_centre(column, culture.right[:, place]))
+    y = axis[None, :, None] - per_image(_centre(row, culture.down[:, place]))
     half = 2 * culture.turned[:, place] - 1  # tangent of half the angle
     cosine, sine = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
     long = np.float32(9) + np.float32(4) * culture.long[:, place]
     wide = long * (np.float32(0.65) + np.float32(0.35) * culture.wide[:, place])
-    u = (x * _of(cosine) + y * _of(sine)) / _of(long)
-    v = (y * _of(cosine) - x * _of(sine)) / _of(wide)
+    u = (x * per_image(cosine) + y * per_image(sine)) / per_image(long)
+    v = (y * per_image(cosine) - x * per_image(sine)) / per_image(wide)
     radius = np.sqrt(u * u + v * v)
     c = u / np.maximum(radius, np.float32(1e-6))  # cosine of the angle; of three times it: 4c^3-3c
-    waves = np.float32(0.12) * _of(culture.ripple[:, place]) * (4 * c * c * c - 3 * c)
-    deep = (1 + waves - radius) * _of(wide)
-    return np.where(_of(culture.there[:, place]), deep, np.float32(-SIDE)).astype(np.float32)
+    waves = np.float32(0.12) * per_image(culture.ripple[:, place]) * (4 * c * c * c - 3 * c)
+    deep = (1 + waves - radius) * per_image(wide)
+    return np.where(per_image(culture.there[:, place]), deep, np.float32(-SIDE)).astype(np.float32)
 
 
 def _centre(index: int, jitter: np.ndarray) -> np.ndarray:
@@ -145,7 +142,7 @@ def _painted(culture: Culture) -> tuple[np.ndarray, np.ndarray]:
     light = np.take_along_axis(culture.light, owner.reshape(len(owner), -1), axis=1)
     inside = np.float32(0.42) + np.float32(0.30) * light.reshape(owner.shape)
     share = np.clip(deepest + np.float32(0.5), 0, 1)
-    ground = _of(np.float32(0.30) + np.float32(0.22) * culture.ground)
+    ground = per_image(np.float32(0.30) + np.float32(0.22) * culture.ground)
     image = ground + share * (inside - ground)
     # a rim, darkest at the outline and gone two pixels inside; also where two cells touch
     second = np.partition(deep, PLACES - 2, axis=1)[:, PLACES - 2]
@@ -154,16 +151,11 @@ def _painted(culture: Culture) -> tuple[np.ndarray, np.ndarray]:
     axis = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) / SIDE - np.float32(0.5)
     across, along = culture.slope[:, 0] - np.float32(0.5), culture.slope[:, 1] - np.float32(0.5)
     image += np.float32(0.3) * (
-        _of(across) * axis[None, None, :] + _of(along) * axis[None, :, None]
+        per_image(across) * axis[None, None, :] + per_image(along) * axis[None, :, None]
     )
     image += np.float32(0.45) * (culture.noise - np.float32(0.5))
     levels = np.clip(image * 255, 0, 255).astype(np.uint8)
     return levels[:, None], cells.astype(np.uint8)
-
-
-def _of(values: np.ndarray) -> np.ndarray:
-    """Give one number an image the axes of an image."""
-    return values[:, None, None]
 
 
 def separated(
@@ -196,11 +188,8 @@ def load(split: Split = "train", stand_in: bool = True) -> CellSet:
     """
     check_split(split)
     images, cells = _drawn(split)
-    found = checksum(images, cells)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"drawn cells {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn cells", "drawn by litgen.data.cells", "CC0-1.0", "this book"
-    return CellSet(images.clone(), cells.clone(), Record(*about, found, COUNTS, stand_in=False))
+    record = verified((images, cells), "drawn cells", __name__, split, CHECKSUM, COUNTS)
+    return CellSet(images.clone(), cells.clone(), record)
 
 
 @functools.cache

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import ImageSet, Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import blocks, verified
+from litgen.data.sources import ImageSet, Split, check_split
 from litgen.shapes import Bool, Int
 
 __all__ = ["ATTRIBUTES", "CHECKSUM", "SIDE", "Look", "attributes", "load", "looks", "render"]
@@ -101,12 +102,7 @@ def render(look: Look) -> np.ndarray:
     Raises:
         ValueError: parts of a look that differ in length.
     """
-    lengths = {len(part) for part in look}
-    if len(lengths) != 1:
-        raise ValueError(f"the parts of a look have different lengths: {sorted(lengths)}")
-    count = lengths.pop()
-    starts = range(0, count, BLOCK)
-    parts = [_painted(Look(*(part[i : i + BLOCK] for part in look))) for i in starts]
+    parts = [_painted(part) for part in blocks(look, BLOCK, "a look")]
     return np.concatenate([np.zeros((0, 3, SIDE, SIDE), np.uint8), *parts])
 
 
@@ -257,11 +253,8 @@ def load(split: Split = "train", stand_in: bool = True) -> ImageSet:
     """
     check_split(split)
     images, labels = _drawn(split)
-    found = checksum(images, labels)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"drawn faces {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn faces", "drawn by litgen.data.drawn_faces", "CC0-1.0", "this book"
-    return ImageSet(images.clone(), labels.clone(), Record(*about, found, COUNTS, stand_in=False))
+    record = verified((images, labels), "drawn faces", __name__, split, CHECKSUM, COUNTS)
+    return ImageSet(images.clone(), labels.clone(), record)
 
 
 @functools.cache

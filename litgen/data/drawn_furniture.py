@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Int, UInt8
 
 __all__ = [
@@ -161,11 +162,9 @@ def load(split: Split = "train", stand_in: bool = True) -> DrawnSet:
     """
     check_split(split)
     voxels, labels, numbers = _drawn(split)
-    found = checksum(voxels, labels, numbers)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"drawn furniture {split} has checksum {found}, not {CHECKSUM[split]}")
-    about = "drawn furniture", "drawn by litgen.data.drawn_furniture", "CC0-1.0", "this book"
-    record = Record(*about, found, COUNTS, stand_in=False)
+    record = verified(
+        (voxels, labels, numbers), "drawn furniture", __name__, split, CHECKSUM, COUNTS
+    )
     return DrawnSet(voxels.clone(), labels.clone(), numbers.clone(), record)
 
 

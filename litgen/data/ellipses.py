@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from litgen.data import shapes
-from litgen.data.sources import Record, Split, WrongBytes, checksum
+from litgen.data.drawing import verified
+from litgen.data.sources import Record, Split
 from litgen.shapes import Int, UInt8
 
 __all__ = ["CHECKSUM", "FACTORS", "LEVELS", "SIDE", "EllipseSet", "load"]
@@ -64,14 +65,9 @@ def load(split: Split = "train", stand_in: bool = True) -> EllipseSet:
     if split != "train":
         raise ValueError(f"the ellipses have no split {split!r}; there are: train")
     images, factors = _drawn()
-    found = checksum(images, factors)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"ellipses have checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn ellipses", "drawn by litgen.data.ellipses", "CC0-1.0", "this book"
     counts = {"train": len(images)}
-    return EllipseSet(
-        images.clone(), factors.clone(), Record(*about, found, counts, stand_in=False)
-    )
+    record = verified((images, factors), "drawn ellipses", __name__, split, CHECKSUM, counts)
+    return EllipseSet(images.clone(), factors.clone(), record)
 
 
 @functools.cache

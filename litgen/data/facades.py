@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import blocks, equal_lengths, verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Int, UInt8
 
 __all__ = ["CHECKSUM", "CLASSES", "SIDE", "FacadeSet", "Look", "load", "looks", "plans", "render"]
@@ -149,19 +150,14 @@ def render(classes: np.ndarray, panes: np.ndarray, look: Look) -> UInt8[np.ndarr
     Raises:
         ValueError: parts that differ in length, or a class that there is not.
     """
-    lengths = {len(part) for part in (classes, panes, *look)}
-    if len(lengths) != 1:
-        raise ValueError(f"the parts of the fronts have different lengths: {sorted(lengths)}")
+    equal_lengths((classes, panes, *look), "the fronts")
     if classes.size and classes.max() >= len(CLASSES):
         raise ValueError(f"classes lie in 0..{len(CLASSES) - 1}, found {classes.max()}")
-    starts = range(0, lengths.pop(), BLOCK)
+    starts = range(0, len(classes), BLOCK)
+    looks_of = blocks(look, BLOCK, "the fronts")
     parts = [
-        _painted(
-            classes[i : i + BLOCK],
-            panes[i : i + BLOCK],
-            Look(*(part[i : i + BLOCK] for part in look)),
-        )
-        for i in starts
+        _painted(classes[i : i + BLOCK], panes[i : i + BLOCK], part)
+        for i, part in zip(starts, looks_of, strict=True)
     ]
     return np.concatenate([np.zeros((0, 3, SIDE, SIDE), np.uint8), *parts])
 
@@ -227,13 +223,8 @@ def load(split: Split = "train", stand_in: bool = True) -> FacadeSet:
     """
     check_split(split)
     images, classes = _drawn(split)
-    found = checksum(images, classes)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"drawn facades {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn facades", "drawn by litgen.data.facades", "CC0-1.0", "this book"
-    return FacadeSet(
-        images.clone(), classes.clone(), Record(*about, found, COUNTS, stand_in=False)
-    )
+    record = verified((images, classes), "drawn facades", __name__, split, CHECKSUM, COUNTS)
+    return FacadeSet(images.clone(), classes.clone(), record)
 
 
 @functools.cache

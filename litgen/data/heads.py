@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import blocks, per_image, verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Bool, Float, UInt8
 
 __all__ = ["CHECKSUM", "SIDE", "TISSUES", "Anatomy", "HeadSet", "anatomies", "load", "render"]
@@ -106,11 +107,7 @@ def render(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: parts of an anatomy that differ in length.
     """
-    lengths = {len(part) for part in anatomy}
-    if len(lengths) != 1:
-        raise ValueError(f"the parts of an anatomy have different lengths: {sorted(lengths)}")
-    starts = range(0, lengths.pop(), BLOCK)
-    parts = [_painted(Anatomy(*(part[i : i + BLOCK] for part in anatomy))) for i in starts]
+    parts = [_painted(part) for part in blocks(anatomy, BLOCK, "an anatomy")]
     empty = np.zeros((0, 1, SIDE, SIDE), np.uint8), np.zeros((0, SIDE, SIDE), np.uint8)
     images, tissue = zip(empty, *parts, strict=True)
     return np.concatenate(images), np.concatenate(tissue)
@@ -123,14 +120,14 @@ def layers(anatomy: Anatomy) -> UInt8[np.ndarray, "count fine fine"]:
     c, s = (part / np.maximum(radius, np.float32(1e-6)) for part in (x, y))
     waves = (anatomy.ripple - np.float32(0.5)) * np.float32(0.09)
     six = _sixfold(c, s)
-    outline = 1 + _of(waves[:, 0]) * six[0] + _of(waves[:, 1]) * six[1]
-    depth = (outline - radius) * _of(shorter)  # in fine pixels, from the outside
-    ribbon = np.float32(3) + np.float32(3) * _of(anatomy.ribbon)
+    outline = 1 + per_image(waves[:, 0]) * six[0] + per_image(waves[:, 1]) * six[1]
+    depth = (outline - radius) * per_image(shorter)  # in fine pixels, from the outside
+    ribbon = np.float32(3) + np.float32(3) * per_image(anatomy.ribbon)
     inner = depth - np.float32(5)  # from the outside of the grey matter
     found = np.select(
         [depth <= 0, depth <= 3, inner <= 0, inner <= ribbon], [0, 5, 1, 2], default=3
     )
-    return _opened(found, x * _of(shorter), y * _of(shorter), anatomy).astype(np.uint8)
+    return _opened(found, x * per_image(shorter), y * per_image(shorter), anatomy).astype(np.uint8)
 
 
 def _straightened(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,9 +138,9 @@ def _straightened(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     right, down = (SIDE + 4 * (anatomy.place[:, i] - np.float32(0.5)) for i in (0, 1))
     half = (anatomy.place[:, 2] - np.float32(0.5)) * np.float32(0.3)  # tangent of half the angle
     cosine, sine = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
-    x, y = axis[None, None, :] - _of(right), axis[None, :, None] - _of(down)
-    u = (x * _of(cosine) + y * _of(sine)) / _of(shorter)
-    v = (y * _of(cosine) - x * _of(sine)) / _of(longer)
+    x, y = axis[None, None, :] - per_image(right), axis[None, :, None] - per_image(down)
+    u = (x * per_image(cosine) + y * per_image(sine)) / per_image(shorter)
+    v = (y * per_image(cosine) - x * per_image(sine)) / per_image(longer)
     return u, v, shorter
 
 
@@ -160,15 +157,15 @@ def _opened(found: np.ndarray, x: np.ndarray, y: np.ndarray, anatomy: Anatomy) -
     length = np.float32(4) + np.float32(4) * anatomy.chambers[:, 0]
     width = np.float32(1.5) + np.float32(2) * anatomy.chambers[:, 1]
     apart = np.float32(2.5) + np.float32(1.5) * anatomy.chambers[:, 2]
-    across = (np.abs(x) - _of(apart)) / _of(width)
-    along = y / _of(length)
+    across = (np.abs(x) - per_image(apart)) / per_image(width)
+    along = y / per_image(length)
     chamber = across * across + along * along <= 1
     side = np.where(anatomy.lesion[:, 0] < np.float32(0.5), np.float32(-1), np.float32(1))
     down = np.float32(16) * (anatomy.lesion[:, 1] - np.float32(0.5))
     right = side * (np.float32(6) + np.float32(5) * anatomy.lesion[:, 2])
     radius = np.float32(3) + np.float32(2.5) * anatomy.lesion[:, 3]
-    dx, dy = x - _of(right), y - _of(down)
-    lesion = (dx * dx + dy * dy <= _of(radius * radius)) & _of(anatomy.there)
+    dx, dy = x - per_image(right), y - per_image(down)
+    lesion = (dx * dx + dy * dy <= per_image(radius * radius)) & per_image(anatomy.there)
     return np.where(white & chamber, 1, np.where(white & lesion, 4, found))
 
 
@@ -183,8 +180,10 @@ def _painted(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     shares[0] = shares[0] + _quartered((fine == 5).astype(np.float32), fine.shape)
     axis = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) / SIDE - np.float32(0.5)
     across, down = ((anatomy.slope[:, i] - np.float32(0.5)) * np.float32(0.6) for i in (0, 1))
-    gain = np.float32(0.75) + np.float32(0.35) * _of(anatomy.gain)
-    gain = gain * (1 + _of(across) * axis[None, None, :] + _of(down) * axis[None, :, None])
+    gain = np.float32(0.75) + np.float32(0.35) * per_image(anatomy.gain)
+    gain = gain * (
+        1 + per_image(across) * axis[None, None, :] + per_image(down) * axis[None, :, None]
+    )
     image = light * gain + np.float32(0.30) * (anatomy.noise - np.float32(0.5))
     levels = np.clip(image * 255, 0, 255).astype(np.uint8)
     return levels[:, None], np.stack(shares).argmax(axis=0).astype(np.uint8)
@@ -195,11 +194,6 @@ def _quartered(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     fine = values.reshape(shape)
     even, odd = fine[:, 0::2], fine[:, 1::2]
     return np.asarray((even[..., 0::2] + even[..., 1::2]) + (odd[..., 0::2] + odd[..., 1::2]))
-
-
-def _of(values: np.ndarray) -> np.ndarray:
-    """Give one number a slice the axes of an image."""
-    return values[:, None, None]
 
 
 def load(split: Split = "train", stand_in: bool = True) -> HeadSet:
@@ -214,11 +208,8 @@ def load(split: Split = "train", stand_in: bool = True) -> HeadSet:
     """
     check_split(split)
     images, tissue = _drawn(split)
-    found = checksum(images, tissue)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"drawn heads {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn heads", "drawn by litgen.data.heads", "CC0-1.0", "this book"
-    return HeadSet(images.clone(), tissue.clone(), Record(*about, found, COUNTS, stand_in=False))
+    record = verified((images, tissue), "drawn heads", __name__, split, CHECKSUM, COUNTS)
+    return HeadSet(images.clone(), tissue.clone(), record)
 
 
 @functools.cache

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Float, Int
 
 __all__ = ["CHECKSUM", "NOISE", "PointSet", "arcs", "joint_log_prob", "load", "log_prob", "sample"]
@@ -115,8 +116,5 @@ def load(split: Split = "train", stand_in: bool = True) -> PointSet:
     t = torch.from_numpy(random.random(count)) * math.pi
     noise = torch.from_numpy(random.standard_normal((count, 2)))
     points = ((arcs(t, moon) + NOISE * noise) / GRID).round().mul(GRID).float()
-    found = checksum(points, moon)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"moons {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "two moons", "drawn by litgen.data.moons", "CC0-1.0", "this book"
-    return PointSet(points, moon, Record(*about, found, COUNTS, stand_in=False))
+    record = verified((points, moon), "two moons", __name__, split, CHECKSUM, COUNTS)
+    return PointSet(points, moon, record)

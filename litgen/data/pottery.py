@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Bool, Int, UInt8
 
 __all__ = [
@@ -260,11 +261,9 @@ def load(split: Split = "train", stand_in: bool = True) -> PotSet:
     """
     check_split(split)
     profiles, height, labels = _drawn(split)
-    found = checksum(profiles, height, labels)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"drawn vessels {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn vessels", "drawn by litgen.data.pottery", "CC0-1.0", "this book"
-    record = Record(*about, found, COUNTS, stand_in=False)
+    record = verified(
+        (profiles, height, labels), "drawn vessels", __name__, split, CHECKSUM, COUNTS
+    )
     return PotSet(profiles.clone(), height.clone(), labels.clone(), record)
 
 

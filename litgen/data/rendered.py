@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Float, Int, UInt8
 
 __all__ = [
@@ -240,13 +241,7 @@ def load(split: Split = "train", stand_in: bool = True) -> SceneSet:
     """
     check_split(split)
     images, factors, varied = _made(split)
-    found = checksum(images, varied)
-    if CHECKSUM[split] and found != CHECKSUM[split]:
-        raise WrongBytes(
-            f"rendered heads {split} has checksum {found}, expected {CHECKSUM[split]}"
-        )
-    about = "rendered heads", "rendered by litgen.data.rendered", "CC0-1.0", "this book"
-    record = Record(*about, found, COUNTS, stand_in=False)
+    record = verified((images, varied), "rendered heads", __name__, split, CHECKSUM, COUNTS)
     return SceneSet(images.clone(), factors.clone(), varied.clone(), record)
 
 

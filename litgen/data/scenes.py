@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import blocks, equal_lengths, per_image, verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Int, UInt8
 
 __all__ = ["CHECKSUM", "CLASSES", "SIDE", "SceneSet", "Things", "load", "render", "things"]
@@ -98,13 +99,10 @@ def render(scene: Things) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: parts that differ in length, or a kind that is no class.
     """
-    lengths = {len(part) for part in scene}
-    if len(lengths) != 1:
-        raise ValueError(f"the parts of the scenes have different lengths: {sorted(lengths)}")
+    equal_lengths(scene, "the scenes")
     if len(scene.kind) and not (scene.kind.min() >= 0 and scene.kind.max() < len(CLASSES)):
         raise ValueError(f"a kind must lie in 0..{len(CLASSES) - 1}, found {scene.kind.max()}")
-    starts = range(0, lengths.pop(), BLOCK)
-    parts = [_painted(Things(*(part[i : i + BLOCK] for part in scene))) for i in starts]
+    parts = [_painted(part) for part in blocks(scene, BLOCK, "the scenes")]
     empty = np.zeros((0, 3, SIDE, SIDE), np.uint8), np.zeros((0, SIDE, SIDE), np.uint8)
     images, classes = zip(empty, *parts, strict=True)
     return np.concatenate(images), np.concatenate(classes)
@@ -113,12 +111,12 @@ def render(scene: Things) -> tuple[np.ndarray, np.ndarray]:
 def outside(scene: Things, thing: int) -> np.ndarray:
     """Return about how far each pixel lies outside a thing: negative inside, 64 without one."""
     axis = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
-    x = axis[None, None, :] - _of(8 + 48 * scene.right[:, thing])
-    y = axis[None, :, None] - _of(8 + 48 * scene.down[:, thing])
+    x = axis[None, None, :] - per_image(8 + 48 * scene.right[:, thing])
+    y = axis[None, :, None] - per_image(8 + 48 * scene.down[:, thing])
     half = 2 * scene.turned[:, thing] - 1  # tangent of half the angle: from -90 to 90 degrees
     cosine, sine = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
-    radius = _of(np.float32(9) + np.float32(7) * scene.size[:, thing])
-    u, v = x * _of(cosine) + y * _of(sine), y * _of(cosine) - x * _of(sine)
+    radius = per_image(np.float32(9) + np.float32(7) * scene.size[:, thing])
+    u, v = x * per_image(cosine) + y * per_image(sine), y * per_image(cosine) - x * per_image(sine)
     far = np.sqrt(u * u + v * v)
     box = np.maximum(abs(u) - np.float32(0.9) * radius, abs(v) - np.float32(0.6) * radius)
     # a triangle that points to the right: slanted sides of direction (12, -7), nearly equal sides
@@ -146,15 +144,10 @@ def _painted(scene: Things) -> tuple[np.ndarray, np.ndarray]:
         image += share * (colour[:, thing, :, None, None] - image)
         classes = np.where(far <= 0, scene.kind[:, thing, None, None], classes).astype(np.uint8)
     axis = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) / SIDE - np.float32(0.5)
-    across, along = (_of(part - np.float32(0.5)) for part in scene.slope.T)
+    across, along = (per_image(part - np.float32(0.5)) for part in scene.slope.T)
     light = np.float32(0.3) * (across * axis[None, None, :] + along * axis[None, :, None])
     image += light[:, None] + np.float32(0.16) * (scene.noise - np.float32(0.5))
     return np.clip(image * 255, 0, 255).astype(np.uint8), classes
-
-
-def _of(values: np.ndarray) -> np.ndarray:
-    """Give one number a scene the axes of an image."""
-    return values[:, None, None]
 
 
 def load(split: Split = "train", stand_in: bool = True) -> SceneSet:
@@ -169,11 +162,8 @@ def load(split: Split = "train", stand_in: bool = True) -> SceneSet:
     """
     check_split(split)
     images, classes = _drawn(split)
-    found = checksum(images, classes)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"drawn scenes {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn scenes", "drawn by litgen.data.scenes", "CC0-1.0", "this book"
-    return SceneSet(images.clone(), classes.clone(), Record(*about, found, COUNTS, stand_in=False))
+    record = verified((images, classes), "drawn scenes", __name__, split, CHECKSUM, COUNTS)
+    return SceneSet(images.clone(), classes.clone(), record)
 
 
 @functools.cache

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Float, Int, UInt8
 
 __all__ = ["CHECKSUM", "FACTORS", "LEVELS", "SIDE", "ShapeSet", "grid", "load", "render"]
@@ -139,11 +140,8 @@ def load(split: Split = "train", stand_in: bool = True) -> ShapeSet:
     """
     check_split(split)
     images, factors = _drawn(split)
-    found = checksum(images, factors)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"shapes {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn shapes", "drawn by litgen.data.shapes", "CC0-1.0", "this book"
-    return ShapeSet(images.clone(), factors.clone(), Record(*about, found, COUNTS, stand_in=False))
+    record = verified((images, factors), "drawn shapes", __name__, split, CHECKSUM, COUNTS)
+    return ShapeSet(images.clone(), factors.clone(), record)
 
 
 @functools.cache

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from litgen.data.sources import Record, Split, WrongBytes, check_split, checksum
+from litgen.data.drawing import verified
+from litgen.data.sources import Record, Split, check_split
 from litgen.shapes import Float, UInt8
 
 __all__ = ["BINS", "CHECKSUM", "DRIVE", "NEURONS", "SWITCH", "SpikeSet", "draw", "load"]
@@ -129,11 +130,7 @@ def load(split: Split = "train", stand_in: bool = True) -> SpikeSet:
     """
     check_split(split)
     spikes, states = _drawn(split)
-    found = checksum(spikes, states)
-    if found != CHECKSUM[split]:
-        raise WrongBytes(f"drawn spikes {split} has checksum {found}, expected {CHECKSUM[split]}")
-    about = "drawn spike trains", "drawn by litgen.data.spikes", "CC0-1.0", "this book"
-    record = Record(*about, found, COUNTS, stand_in=False)
+    record = verified((spikes, states), "drawn spike trains", __name__, split, CHECKSUM, COUNTS)
     return SpikeSet(spikes.clone(), states.clone(), record)
 
 

@@ -37,5 +37,5 @@ def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="no split 'test'"):
         ellipses.load("test")
     monkeypatch.setitem(ellipses.CHECKSUM, "train", "0" * 64)
-    with pytest.raises(sources.WrongBytes, match="ellipses have checksum"):
+    with pytest.raises(sources.WrongBytes, match="drawn ellipses train has checksum"):
         ellipses.load()

@@ -58,7 +58,7 @@ def test_the_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="split"):
         spikes.load("validation")  # type: ignore[arg-type]
     monkeypatch.setitem(spikes.CHECKSUM, "test", "another")
-    with pytest.raises(sources.WrongBytes, match="drawn spikes test has checksum"):
+    with pytest.raises(sources.WrongBytes, match="drawn spike trains test has checksum"):
         spikes.load("test")
 
 
