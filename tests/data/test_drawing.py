@@ -1,4 +1,4 @@
-"""What drawn sets share: blocks put together are the whole, and other bytes are refused."""
+"""Proof for litgen/data/drawing.py: blocks put together are the whole; other bytes are refused."""
 
 from typing import NamedTuple
 
