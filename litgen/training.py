@@ -60,7 +60,8 @@ def play(
     them to a training that may be interrupted.
 
     Gradients are taken with respect to the moving player's parameters alone: the others' ``.grad``
-    is never touched. Where several processes train together, gradients are averaged over them.
+    is never touched. Where several processes train together, gradients are averaged over them, and
+    so are the losses that steps report.
 
     Raises:
         ValueError: a parameter that the loss does not reach, or a loss that is not one number.
@@ -86,7 +87,7 @@ def play(
                         f"{len(parameters)} parameter tensors"
                     )
                 player.optimizer.step()
-                yield Step(turn, player.name, loss.detach())
+                yield Step(turn, player.name, processes.mean(loss.detach()))
 
 
 class Minibatches:
@@ -120,7 +121,7 @@ class Minibatches:
             self.order, self.start = order.to(self.data.device), 0
         rows = self.order[self.start : self.start + self.batch_size]
         self.start += self.batch_size
-        return self.data.index_select(0, processes.share(rows))
+        return self.data.index_select(0, processes.share_batch(rows))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, for a checkpoint."""

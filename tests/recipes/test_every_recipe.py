@@ -379,6 +379,11 @@ def squares(count: int, split: str, side: int = 28, channels: int = 1) -> ImageS
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put 120 squares in the place of every set of images, for every reader."""
+    put_few(monkeypatch)
+
+
+def put_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do so, for as long as the patch lasts."""
     sets = {"train": squares(120, "train"), "test": squares(60, "test")}
     faces = {"train": squares(90, "train", 32, 3), "test": squares(50, "test", 32, 3)}
     for name in ("mnist", "fashion_mnist"):

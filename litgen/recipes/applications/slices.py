@@ -355,7 +355,7 @@ def _bent(x: Tensor, tissue: Tensor, bend: float, draw: torch.Generator) -> tupl
     """Flip half of the slices, and bend all, each by a field of its own."""
     flip = (torch.rand(*x.shape[:2], 1, 1, generator=draw) < 0.5).to(x.device)
     x, tissue = torch.where(flip, x.flip(-1), x), torch.where(flip, tissue.flip(-1), tissue)
-    vectors = bend * torch.randn(x.shape[0] * x.shape[1], 2, 3, 3, generator=draw)
+    vectors = bend * torch.randn(*x.shape[:2], 2, 3, 3, generator=draw).flatten(0, 1)
     moved = elastic.deform(x.flatten(0, 1)[:, None], tissue.flatten(0, 1), vectors.to(x.device))
     return moved[0][:, 0].view_as(x), moved[1].view_as(tissue)
 
