@@ -1,7 +1,6 @@
 """What tests/recipes/test_together.py runs in each of several processes, and once in one alone."""
 
 import dataclasses
-import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,14 @@ def exact(patch: pytest.MonkeyPatch) -> None:
     Half precision would turn the last bits into thousandths, and so would Adam, which moves a
     weight by the learning rate however small its gradient is: a bias before batch normalisation.
     """
-    for kind in (torch.optim.Adam, torch.optim.AdamW):
-        patch.setattr(kind, "__init__", functools.partialmethod(kind.__init__, eps=1e-3))
+    begin = torch.optim.Adam.__init__  # AdamW's too
+
+    def blunt(self: torch.optim.Adam, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        for group in self.param_groups:
+            group["eps"] = 1e-2
+
+    patch.setattr(torch.optim.Adam, "__init__", blunt)
     patch.setattr(runs, "stored", lambda tensor: tensor.detach().cpu().clone())
     for name, module in list(sys.modules.items()):
         if name.startswith("litgen.recipes.") and hasattr(module, "half_rounded"):
