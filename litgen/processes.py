@@ -15,7 +15,7 @@ processes, and messages are left to `torch.distributed`.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 __all__ = [
     "agreed",
+    "apart",
     "averaging",
     "count",
     "gathered",
@@ -92,6 +93,17 @@ def share_batch(batch: Tensor) -> Tensor:
     if count() > 1:
         _Loss.rows = len(own)
     return own
+
+
+def apart(count_of_rows: int) -> AbstractContextManager[object]:
+    """Return a context for draws, inside a loss, for so many rows that are no whole batch.
+
+    Within it they are drawn for all processes, of which each takes its own, as `share_batch` says
+    of a batch's rows.
+    """
+    if count() == 1 or not count_of_rows:
+        return nullcontext()
+    return rows.Own(count_of_rows, rank(), count())
 
 
 def gathered(own: Tensor) -> Tensor:

@@ -55,7 +55,8 @@ class Own(TorchFunctionMode):
         known = KNOWN.get(function) if Own.together else None
         if known is None:
             return function(*args, **(kwargs or {}))
-        return known(self, function, *args, **(kwargs or {}))
+        with alike():  # a mode around this one is not to do it again
+            return known(self, function, *args, **(kwargs or {}))
 
     def part(self, size: tuple[int, ...], draw: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
         """Return own rows of a draw for all processes; a draw for other than rows is alike."""

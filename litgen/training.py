@@ -99,15 +99,20 @@ class Minibatches:
         data: (examples, ...), on any device; indexed, never copied whole.
         batch_size: rows in a batch.
         generator: draws the permutations, on the CPU.
+        shared: whether several processes share a batch; otherwise each gets the whole of it, for
+            losses that need all rows at once.
 
     Raises:
         ValueError: fewer examples than ``batch_size``.
     """
 
-    def __init__(self, data: Tensor, batch_size: int, generator: torch.Generator):
+    def __init__(
+        self, data: Tensor, batch_size: int, generator: torch.Generator, shared: bool = True
+    ):
         if not 1 <= batch_size <= len(data):
             raise ValueError(f"batch_size is {batch_size}, the data have {len(data)} examples")
         self.data, self.batch_size, self.generator = data, batch_size, generator
+        self.shared = shared
         self.order, self.start = torch.empty(0, dtype=torch.long, device=data.device), 0
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -121,7 +126,8 @@ class Minibatches:
             self.order, self.start = order.to(self.data.device), 0
         rows = self.order[self.start : self.start + self.batch_size]
         self.start += self.batch_size
-        return self.data.index_select(0, processes.share_batch(rows))
+        own = processes.share_batch(rows) if self.shared else rows
+        return self.data.index_select(0, own)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, for a checkpoint."""

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from litgen import checkpoints
+from litgen import checkpoints, processes
 from litgen.applications.augment import draw_fitted
 from litgen.applications.slice_networks import SliceCritic, SliceNet, one_hot
 from litgen.data import brain, heads
@@ -346,7 +346,8 @@ def _joined(
 ) -> tuple[Tensor, Tensor]:
     """Replace a share of a batch by made slices."""
     count = round(share * len(x))
-    picked = torch.randint(len(made.images), (count,), generator=draw).to(x.device)
+    with processes.apart(count):
+        picked = torch.randint(len(made.images), (count,), generator=draw).to(x.device)
     images = torch.cat([x[count:], made.images[picked]])
     return images, torch.cat([tissue[count:], made.tissue[picked]])
 
