@@ -174,9 +174,10 @@ class Memory:
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError where a disk is full
+        except (OSError, RuntimeError, MemoryError) as error:  # torch says RuntimeError for a disk
             beside.unlink(missing_ok=True)
-            _log.warning("no checkpoint of turn %d: %s", turn, str(error).splitlines()[0])
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            _log.warning("no checkpoint of turn %d: %s", turn, said)
 
     def _state(self, name: str) -> Any:
         state = _state(self._things[name], name)

@@ -328,9 +328,8 @@ def expected_digest(recipe: str, profile: profiles.Profile, seed: int = 0) -> st
 def status() -> list[dict[str, Any]]:
     """Return one dictionary a recipe: ``fresh``, ``stale`` or ``missing`` for each profile.
 
-    Keys: recipe, cpu, gpu; ``details`` holds for each profile that has a run its digest, the parts
-    that
-    changed, device, seconds, metrics and bytes.
+    Keys: recipe, cpu, gpu; ``details`` holds for each profile that has a run the parts that
+    changed, device, seconds, date, peak memory, metrics and bytes.
     """
     from litgen import recipes
 
@@ -354,6 +353,7 @@ def _status(recipe: str) -> dict[str, Any]:
                 "device": run.provenance["device"],
                 "seconds": run.provenance["seconds"],
                 "date": run.provenance["date"],
+                "peak_memory_bytes": run.provenance.get("peak_memory_bytes", 0),
                 "metrics": run.metrics,
                 "bytes": path.stat().st_size,
             }

@@ -2,15 +2,17 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from litgen import processes
+from litgen import processes, runs
 from tests import together
 
 ROOT = Path(__file__).parents[1]
@@ -131,3 +133,49 @@ def test_uneven_shares_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processes.share(torch.arange(9)).tolist() == [1, 4, 7]
     with pytest.raises(ValueError, match="3 processes cannot share 8 rows evenly"):
         processes.share(torch.arange(8))
+
+
+def turn(folder: Path) -> int:
+    """Return the turn of the checkpoint in a folder's cache; it is whole whenever it is read."""
+    for path in (folder / "cache" / "unfinished").glob("*.pt"):
+        return int(torch.load(path)["turn"])
+    return 0
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    """Start two processes that train through the store, in a group of their own."""
+    folder.mkdir(exist_ok=True)
+    env = os.environ | {"LITGEN_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    env["PYTHONPATH"] = str(ROOT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "tests.together", str(folder), "stored"]
+    with (folder / "said").open("ab") as out:
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signal 9")
+def test_killed_in_the_midst(tmp_path: Path) -> None:
+    """Signal 9 for one of two processes or for all of them: the run is the unbroken one."""
+    assert start(tmp_path / "whole").wait(120) == 0
+    folder, reached = tmp_path / "broken", []
+    for victim in ("1", "all", "0", "all"):
+        running, before = start(folder), turn(folder)
+        while turn(folder) <= before + 3:
+            assert running.poll() is None, (folder / "said").read_text()[-3000:]
+            time.sleep(0.01)
+        if victim == "all":
+            members = [int(path.read_text()) for path in folder.glob("*.pid")]
+            for pid in [running.pid, *members]:
+                os.kill(pid, signal.SIGKILL)
+        else:
+            os.kill(int((folder / f"{victim}.pid").read_text()), signal.SIGKILL)
+        assert running.wait(120) != 0
+        reached.append(turn(folder))
+    assert start(folder).wait(120) == 0
+    assert reached == sorted(reached)
+    assert not list((folder / "cache" / "unfinished").iterdir())
+    whole, broken = (runs.load(f / "vae-shapes-cpu.safetensors") for f in (tmp_path / "whole", folder))
+    assert (whole.provenance["resumed"], broken.provenance["resumed"]) == (0, 4)
+    torch.testing.assert_close(broken.tensors, whole.tensors, rtol=0, atol=0)
+    assert (broken.metrics, broken.history) == (whole.metrics, whole.history)

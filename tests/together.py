@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -156,5 +157,18 @@ def main(folder: Path) -> None:
         torch.save(found, folder / f"{processes.rank()}.pt")
 
 
+def stored(folder: Path) -> None:
+    """Train a recipe through the store, with its state written after every turn; say who we are."""
+    (folder / f"{processes.rank()}.pid").write_text(str(os.getpid()))
+    checkpoints.EVERY = 0.0
+    small = {"hidden": (8,), "steps": 120, "batch_size": 16}
+    shapes.CPU = dataclasses.replace(shapes.CPU, **small)
+    runs.train("vae/shapes", "cpu", folder=folder)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[2:] == ["stored"]:
+        with processes.joined():
+            stored(Path(sys.argv[1]))
+    else:
+        main(Path(sys.argv[1]))
