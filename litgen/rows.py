@@ -88,7 +88,7 @@ def _drawn(own: Own, function: Any, *args: Any, **kwargs: Any) -> Tensor:
     return own.part(tuple(size), lambda whole: function(*bounds, whole, **kwargs))
 
 
-def _drawn_like(own: Own, function: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
+def _drawn_like(own: Own, function: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if not input.dim() or not len(input) or len(input) % own.rows:
         return function(input, *args, **kwargs)  # type: ignore[no-any-return]
     whole = torch.cat([input.detach()] * own.count)  # keeps the memory format
@@ -99,7 +99,7 @@ def _drawn_like(own: Own, function: Any, input: Tensor, *args: Any, **kwargs: An
 def _dropout(
     own: Own,
     function: Any,
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     p: float = 0.5,
     training: bool = True,
     inplace: bool = False,
@@ -115,7 +115,7 @@ def _dropout(
 def _batch_norm(
     own: Own,
     function: Any,
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,

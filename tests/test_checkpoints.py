@@ -293,9 +293,11 @@ def test_rows_are_kept_and_refilled_in_place(path: Path) -> None:
     memory.keep_rows(ready=ready)
     with pytest.raises(ValueError, match="'ready' is kept already"):
         memory.keep(ready=[])
+    turns = memory.turns(5)
+    next(turns)
+    ready[:] = [torch.arange(2), torch.ones(1)]
     with pytest.raises(OutOfTime):
-        for turn in memory.turns(5):
-            ready[:] = [torch.arange(turn, turn + 2), torch.ones(1)]
+        next(turns)
     again = Memory(path)
     other: list[Tensor] = []
     again.keep_rows(ready=other)

@@ -175,7 +175,8 @@ def test_killed_in_the_midst(tmp_path: Path) -> None:
     assert start(folder).wait(120) == 0
     assert reached == sorted(reached)
     assert not list((folder / "cache" / "unfinished").iterdir())
-    whole, broken = (runs.load(f / "vae-shapes-cpu.safetensors") for f in (tmp_path / "whole", folder))
+    folders = tmp_path / "whole", folder
+    whole, broken = (runs.load(f / "vae-shapes-cpu.safetensors") for f in folders)
     assert (whole.provenance["resumed"], broken.provenance["resumed"]) == (0, 4)
     torch.testing.assert_close(broken.tensors, whole.tensors, rtol=0, atol=0)
     assert (broken.metrics, broken.history) == (whole.metrics, whole.history)

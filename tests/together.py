@@ -77,9 +77,14 @@ def train(path: Path | None = None, stop: int = 0, late: bool = False) -> dict[s
     memory = Memory(path, time.monotonic() - 1 if late else None)
     with checkpoints.opened(memory):
         for turn, model in enumerate(fit(kept)):
+            last = model
             if turn + 1 == stop:
                 break
-    return {**model.state_dict(), "curve": torch.stack(kept), "resumed": torch.tensor(memory.resumed)}
+    return {
+        **last.state_dict(),
+        "curve": torch.stack(kept),
+        "resumed": torch.tensor(memory.resumed),
+    }
 
 
 def interrupted(folder: Path) -> dict[str, Any]:
@@ -158,7 +163,7 @@ def main(folder: Path) -> None:
 
 
 def stored(folder: Path) -> None:
-    """Train a recipe through the store, with its state written after every turn; say who we are."""
+    """Train a recipe through the store, its state written after every turn; say who we are."""
     (folder / f"{processes.rank()}.pid").write_text(str(os.getpid()))
     checkpoints.EVERY = 0.0
     small = {"hidden": (8,), "steps": 120, "batch_size": 16}

@@ -16,7 +16,10 @@ from litgen import recipes
 from tests.recipes.test_every_recipe import TINY
 
 ROOT = Path(__file__).parents[2]
-FEW = ("gan/cyclegan", "gan/dcgan", "gan/voxels", "segmentation/cells", "applications/slices_brain")
+FEW = (
+    *("gan/cyclegan", "gan/dcgan", "gan/voxels"),
+    *("segmentation/cells", "applications/slices_brain"),
+)
 """Recipes with a buffer, kept samples, a gate, counts and shares of a batch."""
 COARSE = {"gan/voxel_rules": 1e-3}
 """What is counted after rounding; otherwise weights agree to 5e-5."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgen import processes, recipes, runs
+from litgen import processes, runs
 from tests.recipes import test_every_recipe as every
 
 

@@ -9,6 +9,7 @@ front, and the pure updates of litgen.primer.optimisation take a learning rate f
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -139,7 +140,9 @@ def fit(
     moved = [(p, optimisation.start(p)) for p in parameters]
     each = rates(config, name).repeat_interleave(config.seeds).view(-1, 1, 1).to(images)
     curve: list[Tensor] = []
-    state = {f"{i}": (p, *memory) for i, (p, memory) in enumerate(moved)}
+    state: dict[str, tuple[Any, ...]] = {
+        f"{i}": (p, *memory) for i, (p, memory) in enumerate(moved)
+    }
     memory = checkpoints.current()
     memory.keep(generator=generator, curve=curve, state=state)
     for _ in tqdm(memory.turns(config.steps), total=config.steps, desc=name, unit="step"):
