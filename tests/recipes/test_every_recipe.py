@@ -462,3 +462,14 @@ def test_no_recipe_is_left_out() -> None:
     """A new recipe has to show that its full config runs and goes on."""
     elsewhere = {"words/addresses"}  # tests/recipes/test_words.py has a corpus for it
     assert set(TINY) | elsewhere == set(recipes.names())
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_config_says_how_it_computes(name: str) -> None:
+    """Whoever rounds to bfloat16 says so in the full config; nothing is compiled unsaid."""
+    config = recipes.load(name).GPU
+    folder = Path(recipes.__file__).parent
+    text = (folder / f"{name}.py").read_text()
+    rounds = "mixed_precision(" in text or "config.mixed" in text
+    assert not rounds or isinstance(config.mixed, bool)
+    assert "torch.compile" not in text
