@@ -1,6 +1,6 @@
 """Own rows of a shared batch: the noise and the moments that the whole batch would have had.
 
-Chapter: book/contributing.md.  Proof: tests/test_rows.py, tests/recipes/test_together.py.
+Chapter: book/contributing.md.  Proof: tests/test_rows.py, tests/test_processes.py.
 Reference: Ioffe & Szegedy, "Batch Normalization" (2015).
 
 Where several processes share a batch, a loss sees n of its n * count rows, every count-th one. A
@@ -85,7 +85,7 @@ def _drawn(own: Own, function: Any, *args: Any, **kwargs: Any) -> Tensor:
         *bounds, size = args  # type: ignore[assignment]
     else:
         size = args
-    return own.part(tuple(size), lambda whole: function(*bounds, whole, **kwargs))
+    return own.part(tuple(size), lambda whole: function(*bounds, size=whole, **kwargs))
 
 
 def _drawn_like(own: Own, function: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:

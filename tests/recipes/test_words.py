@@ -125,12 +125,12 @@ def test_a_training_goes_on_at_the_next_pass_over_the_text(tmp_path: Path) -> No
     """Stopped after every pass, it ends with the vectors and the curve of one never stopped."""
     config = dataclasses.replace(TINY, epochs=4)
     whole = addresses.train(config, 1, CPU)
-    for calls in range(9):
+    for _ in range(9):
         memory = checkpoints.Memory(tmp_path / "one.pt", time.monotonic() - 1)
         with checkpoints.opened(memory), contextlib.suppress(checkpoints.OutOfTime):
             broken = addresses.train(config, 1, CPU)
             break
-    assert calls == memory.resumed == config.epochs - 1
+    assert memory.resumed == config.epochs - 1
     torch.testing.assert_close(broken.tensors, whole.tensors, rtol=0, atol=0)
     assert (broken.metrics, broken.history) == (whole.metrics, whole.history)
 
