@@ -6,8 +6,13 @@ A recipe says what its training consists of (`Memory.keep`) and takes its turns 
 (`Memory.turns`). The store of runs opens a memory on a file; without one nothing is ever written,
 and turns are plain numbers. A file is written whole or not at all, and read without unpickling
 code.
+
+Where several processes train together their states are the same, but for rows of a shared batch,
+which are gathered. The first process alone decides when, writes and reads; what it has read goes
+to all of them. So a training may go on with another number of processes.
 """
 
+import io
 import logging
 import os
 import time
@@ -19,12 +24,17 @@ from typing import Any
 
 import torch
 
+from litgen import processes
+
 __all__ = ["Memory", "OutOfTime", "current", "opened", "part"]
 
 EVERY = 20.0
 """Seconds between two checkpoints; what is lost at most when a training is killed."""
 BRIEF = 1.0
 """A part of a training that took fewer seconds is done again rather than kept."""
+
+FORMAT = 2
+"""Of a file; one with another number is not read."""
 
 PLAIN = (torch.Tensor, int, float, str, tuple, type(None))
 """What may grow in a list or a dictionary."""
@@ -52,7 +62,9 @@ class Memory:
         self.path, self.deadline = path, deadline
         self.seconds, self.resumed = 0.0, 0
         self._things: dict[str, Any] = {}
+        self._rows: set[str] = set()
         self._started = self._saved = time.monotonic()
+        self._first = self._asked = 0
 
     def keep(self, **things: Any) -> None:
         """Name what changes from turn to turn; to be called before the first turn.
@@ -73,6 +85,17 @@ class Memory:
             _state(thing, name)
         self._things |= things
 
+    def keep_rows(self, **lists: list[torch.Tensor]) -> None:
+        """Name lists of tensors whose rows belong to the rows of a batch.
+
+        Where several processes share batches, each has its own rows of them; the file holds all.
+
+        Raises:
+            ValueError: a name that is taken.
+        """
+        self.keep(**lists)
+        self._rows |= lists.keys()
+
     def turns(self, total: int) -> Iterator[int]:
         """Yield the turns that are left, and write the state down between two of them.
 
@@ -84,6 +107,7 @@ class Memory:
         """
         first = self._restore(total)
         self._started = self._saved = time.monotonic()
+        self._first = self._asked = first
         for turn in range(first, total):
             if turn > first:
                 self._between(turn, turn == total - 1)
@@ -91,30 +115,57 @@ class Memory:
 
     def forget(self) -> None:
         """Remove the file, and those of the training's parts."""
-        if self.path is not None:
+        if self.path is not None and processes.rank() == 0:
             for path in self.path.parent.glob(f"{self.path.stem}*{self.path.suffix}"):
                 path.unlink(missing_ok=True)
 
     def _between(self, turn: int, last: bool) -> None:
-        if self.path is None:
+        if self.path is None or (turn < self._asked and not last):
             return
         now = time.monotonic()
         late = self.deadline is not None and now > self.deadline
-        if late or now - self._saved >= EVERY or (last and now - self._started >= BRIEF):
+        due = late or now - self._saved >= EVERY or (last and now - self._started >= BRIEF)
+        late, due, self._asked = processes.agreed((late, due, self._next(turn, now)))
+        if due:
             self._write(turn, now)
             self._saved = now
         if late:
             raise OutOfTime(f"out of time at turn {turn}; the next call goes on from there")
 
+    def _next(self, turn: int, now: float) -> int:
+        """Return the turn at which to look at the clock again: several processes agree seldom."""
+        if processes.count() == 1:
+            return turn + 1
+        pace = (turn - self._first) / max(now - self._started, 1e-3)  # turns a second
+        return turn + 1 + int(pace * min(1.0, EVERY / 10))
+
+    def _source(self) -> Path | io.BytesIO | None:
+        """Return the file, or for several processes what the first one has read; None for none."""
+        assert self.path is not None
+        if processes.count() == 1:
+            return self.path if self.path.is_file() else None
+        found = None
+        if processes.rank() == 0 and self.path.is_file():
+            try:
+                found = self.path.read_bytes()
+            except OSError:
+                found = b""  # of no use, as all of them will say
+        told = processes.agreed(found)
+        return None if told is None else io.BytesIO(told)
+
     def _write(self, turn: int, now: float) -> None:
         assert self.path is not None
         content = {
+            "format": FORMAT,
             "turn": turn,
             "seconds": self.seconds + now - self._started,
             "resumed": self.resumed,
+            "processes": processes.count(),
             "random": _random_states(),
-            "things": {name: _state(thing, name) for name, thing in self._things.items()},
+            "things": {name: self._state(name) for name in self._things},
         }
+        if processes.rank() != 0:
+            return
         beside = self.path.with_name(self.path.name + ".part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,25 +174,42 @@ class Memory:
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError where a disk is full
+        except (OSError, RuntimeError, MemoryError) as error:  # torch says RuntimeError for a disk
             beside.unlink(missing_ok=True)
-            _log.warning("no checkpoint of turn %d: %s", turn, str(error).splitlines()[0])
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            _log.warning("no checkpoint of turn %d: %s", turn, said)
+
+    def _state(self, name: str) -> Any:
+        state = _state(self._things[name], name)
+        return [processes.gathered(t) for t in state] if name in self._rows else state
 
     def _restore(self, total: int) -> int:
         """Put back what the file holds; return the turn to take next."""
-        if self.path is None or not self.path.is_file():
+        if self.path is None:
             return 0
         try:
-            content = torch.load(self.path, weights_only=True)
+            source = self._source()
+            if source is None:
+                return 0
+            content = torch.load(source, map_location=_here, weights_only=True)
+            if content.get("format") != FORMAT:
+                raise ValueError("it is of another version of litgen")
             if content["things"].keys() != self._things.keys() or content["turn"] >= total:
                 raise ValueError("it is of another training")
         except Exception as error:  # whatever a broken file does to its reader
             _log.warning("%s is of no use, starting anew: %s", self.path.name, error)
             return 0
         for name, thing in self._things.items():
-            _put_back(thing, content["things"][name])
+            state = content["things"][name]
+            own = [processes.share(t) for t in state] if name in self._rows else state
+            _put_back(thing, own)
         _set_random_states(content["random"])
         self.seconds, self.resumed = content["seconds"], content["resumed"] + 1
+        if processes.rank() == 0 and content["processes"] != processes.count():
+            _log.info(
+                "%s goes on with %d processes, it had %d",
+                *(self.path.name, processes.count(), content["processes"]),
+            )
         return int(content["turn"])
 
 
@@ -205,14 +273,20 @@ def _put_back(thing: Any, state: Any) -> None:
         thing.load_state_dict(state)
 
 
+def _here(storage: Any, location: str) -> Any:
+    """Bring what lay on a GPU to the one that this process uses."""
+    return storage.cuda() if location.startswith("cuda") else storage
+
+
 def _random_states() -> dict[str, Any]:
+    """Return the states of the global generators of the processor and of the GPU in use."""
     states: dict[str, Any] = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states["cuda"] = torch.cuda.get_rng_state_all()
+        states["cuda"] = torch.cuda.get_rng_state()
     return states
 
 
 def _set_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+        torch.cuda.set_rng_state(states["cuda"])

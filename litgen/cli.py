@@ -23,6 +23,9 @@ from litgen import checkpoints, data, hub, processes, profiles, recipes, runs
 
 __all__ = ["main"]
 
+SMALL_GPU = 16_000_000_000
+"""Bytes of memory that a run's training should do with."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a mistake of the user gets one line on stderr and exit status 2.
@@ -38,13 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except checkpoints.OutOfTime as late:
         print(f"litgen: {late}", file=sys.stderr)
         return 3
-    except (ValueError, RuntimeError, OSError, ModuleNotFoundError) as error:
-        print(f"litgen: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, RuntimeError, OSError, MemoryError, ModuleNotFoundError) as error:
+        print(f"litgen: {_said(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("litgen: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _said(error: Exception) -> str:
+    """Return an error in one line; of a GPU's, which is long, what was asked for and what is."""
+    line = " ".join(str(error).split())
+    if isinstance(error, torch.OutOfMemoryError):
+        return "memory is short: " + ". ".join(line.split(". ")[:3]).rstrip(".")
+    return line or type(error).__name__
 
 
 def _spoken() -> AbstractContextManager[object]:
@@ -160,11 +171,11 @@ def _train(options: argparse.Namespace) -> None:
             run = runs.train(name, profile, options.seed, folder=folder, deadline=deadline)
         except checkpoints.OutOfTime as late:
             raise checkpoints.OutOfTime(f"{name}: {late} ({done} of {len(names)} done)") from None
-        except (ValueError, RuntimeError, OSError) as error:
-            if not options.all:
+        except (ValueError, RuntimeError, OSError, MemoryError) as error:
+            if not options.all or processes.count() > 1:  # the others wait for this one
                 raise
             failed.append(name)
-            print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{name}: {_said(error)}", file=sys.stderr)
         else:
             print(f"{name}: {run.describe()}" + _headline(run) * options.all, flush=True)
             if not options.all:
@@ -288,8 +299,14 @@ def _runs(options: argparse.Namespace) -> None:
             print(
                 f"    {profile}: {detail['device']}, {detail['seconds']:.0f} s, "
                 f"{detail['date'][:10]}, {metric[0]} {metric[1]:.2f}, "
-                f"{detail['bytes'] / 2**20:.1f} MiB{changed}"
+                f"{detail['bytes'] / 2**20:.1f} MiB{_memory(detail['peak_memory_bytes'])}{changed}"
             )
     stale = [row["recipe"] for row in rows if row["gpu"] == "stale"]
     if options.check and stale:
         raise RuntimeError(f"stale, train again or remove: {', '.join(stale)}")
+
+
+def _memory(peak: int) -> str:
+    """Say how much memory a training took, and whether that is more than small GPUs have."""
+    said = f", peak {peak / 1e9:.1f} GB" if peak else ""
+    return said + f" (ABOVE {SMALL_GPU / 1e9:.0f} GB)" * (peak > SMALL_GPU)

@@ -184,7 +184,7 @@ def train(
 
     From time to time the state of the training is written to the cache. One that was interrupted
     goes on from there, and ends with the run that it would have given. Several processes that
-    `torchrun` has started train as one, write no such state, and heed no deadline.
+    `torchrun` has started train as one; the first of them writes that state and the run.
 
     Args:
         recipe: its name.
@@ -207,11 +207,11 @@ def train(
     path = (folder or _cache()) / _file_name(recipe, profile, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     if processes.count() > 1:
-        return _train_together(recipe, profile, seed, device, path)
+        return _train_together(recipe, profile, seed, device, path, deadline)
     with _only_one(path):
         run = _usable(path, recipe, profile, seed) if path.is_file() else None
         if run is None or not is_fresh(run):
-            memory = checkpoints.Memory(_checkpoint(recipe, profile, seed), deadline)
+            memory = _memory(recipe, profile, seed, deadline)
             with checkpoints.opened(memory):
                 run = _train_now(recipe, module, profile, _config(module, profile), seed, device)
             save(run, path)
@@ -220,7 +220,12 @@ def train(
 
 
 def _train_together(
-    recipe: str, profile: profiles.Profile, seed: int, device: torch.device, path: Path
+    recipe: str,
+    profile: profiles.Profile,
+    seed: int,
+    device: torch.device,
+    path: Path,
+    deadline: float | None,
 ) -> Run:
     """Train in all processes; the first one alone looks for a fresh run and saves the new one."""
     module = _module(recipe)
@@ -231,11 +236,27 @@ def _train_together(
             run = run if run is not None and is_fresh(run) else None
         run = processes.agreed(run)
         if run is None:
-            with checkpoints.opened(checkpoints.Memory()):
+            memory = _memory(recipe, profile, seed, deadline)
+            with checkpoints.opened(memory):
                 run = _train_now(recipe, module, profile, _config(module, profile), seed, device)
             if processes.rank() == 0:
                 save(run, path)
+            memory.forget()
         return processes.agreed(run)
+
+
+def _memory(
+    recipe: str, profile: profiles.Profile, seed: int, deadline: float | None
+) -> checkpoints.Memory:
+    """Return the memory of a training; say what is left of one of other code, data or torch."""
+    path = _checkpoint(recipe, profile, seed)
+    start = path.name.rpartition("-")[0]
+    for other in path.parent.glob(f"{start}-*.pt"):
+        name = other.name.split(".")[0]
+        if processes.rank() == 0 and name != path.stem and name.rpartition("-")[0] == start:
+            said = "is of other code, data or torch, and not gone on with"
+            print(f"litgen: {other.name} {said}", file=sys.stderr)
+    return checkpoints.Memory(path, deadline)
 
 
 def save(run: Run, path: Path) -> None:
@@ -307,9 +328,8 @@ def expected_digest(recipe: str, profile: profiles.Profile, seed: int = 0) -> st
 def status() -> list[dict[str, Any]]:
     """Return one dictionary a recipe: ``fresh``, ``stale`` or ``missing`` for each profile.
 
-    Keys: recipe, cpu, gpu; ``details`` holds for each profile that has a run its digest, the parts
-    that
-    changed, device, seconds, metrics and bytes.
+    Keys: recipe, cpu, gpu; ``details`` holds for each profile that has a run the parts that
+    changed, device, seconds, date, peak memory, metrics and bytes.
     """
     from litgen import recipes
 
@@ -333,6 +353,7 @@ def _status(recipe: str) -> dict[str, Any]:
                 "device": run.provenance["device"],
                 "seconds": run.provenance["seconds"],
                 "date": run.provenance["date"],
+                "peak_memory_bytes": run.provenance.get("peak_memory_bytes", 0),
                 "metrics": run.metrics,
                 "bytes": path.stat().st_size,
             }

@@ -60,7 +60,8 @@ def play(
     them to a training that may be interrupted.
 
     Gradients are taken with respect to the moving player's parameters alone: the others' ``.grad``
-    is never touched. Where several processes train together, gradients are averaged over them.
+    is never touched. Where several processes train together, gradients are averaged over them, and
+    so are the losses that steps report.
 
     Raises:
         ValueError: a parameter that the loss does not reach, or a loss that is not one number.
@@ -86,7 +87,7 @@ def play(
                         f"{len(parameters)} parameter tensors"
                     )
                 player.optimizer.step()
-                yield Step(turn, player.name, loss.detach())
+                yield Step(turn, player.name, processes.mean(loss.detach()))
 
 
 class Minibatches:
@@ -98,15 +99,20 @@ class Minibatches:
         data: (examples, ...), on any device; indexed, never copied whole.
         batch_size: rows in a batch.
         generator: draws the permutations, on the CPU.
+        shared: whether several processes share a batch; otherwise each gets the whole of it, for
+            losses that need all rows at once.
 
     Raises:
         ValueError: fewer examples than ``batch_size``.
     """
 
-    def __init__(self, data: Tensor, batch_size: int, generator: torch.Generator):
+    def __init__(
+        self, data: Tensor, batch_size: int, generator: torch.Generator, shared: bool = True
+    ):
         if not 1 <= batch_size <= len(data):
             raise ValueError(f"batch_size is {batch_size}, the data have {len(data)} examples")
         self.data, self.batch_size, self.generator = data, batch_size, generator
+        self.shared = shared
         self.order, self.start = torch.empty(0, dtype=torch.long, device=data.device), 0
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -120,7 +126,8 @@ class Minibatches:
             self.order, self.start = order.to(self.data.device), 0
         rows = self.order[self.start : self.start + self.batch_size]
         self.start += self.batch_size
-        return self.data.index_select(0, processes.share(rows))
+        own = processes.share_batch(rows) if self.shared else rows
+        return self.data.index_select(0, own)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, for a checkpoint."""

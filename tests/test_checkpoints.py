@@ -213,7 +213,7 @@ def test_seconds_add_up_over_interruptions(path: Path, monkeypatch: Any) -> None
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("harm", ["cut", "other", "pickle", "longer"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "other", "version", "pickle", "longer"])
 def test_a_file_of_no_use(path: Path, harm: str, caplog: Any) -> None:
     """It is said, and the training begins anew."""
     with opened(Memory(path)):
@@ -224,8 +224,12 @@ def test_a_file_of_no_use(path: Path, harm: str, caplog: Any) -> None:
             next(game)
     if harm == "cut":
         path.write_bytes(path.read_bytes()[:200])
+    elif harm == "empty":
+        path.write_bytes(b"")
     elif harm == "other":
-        torch.save({"turn": 2, "things": {}}, path)
+        torch.save(torch.load(path) | {"things": {}}, path)
+    elif harm == "version":
+        torch.save(torch.load(path) | {"format": checkpoints.FORMAT - 1}, path)
     elif harm == "longer":
         content = torch.load(path)
         torch.save(content | {"turn": TURNS}, path)
@@ -234,12 +238,17 @@ def test_a_file_of_no_use(path: Path, harm: str, caplog: Any) -> None:
     with caplog.at_level(logging.WARNING), opened(Memory(path)) as memory:
         same(train(), train_apart())
     assert "one.pt is of no use, starting anew" in caplog.text
+    reasons = {"version": "of another version of litgen", "other": "of another training"}
+    assert reasons.get(harm, "") in caplog.text
     assert memory.resumed == 0
     assert not path.with_name("harm").exists(), "a file's code was run"
 
 
 @pytest.mark.usefixtures("always")
-def test_a_full_disk_costs_the_checkpoint_alone(path: Path, monkeypatch: Any, caplog: Any) -> None:
+@pytest.mark.parametrize("where", ["save", "memory", "fsync", "replace"])
+def test_a_failed_write_costs_the_checkpoint_alone(
+    path: Path, where: str, monkeypatch: Any, caplog: Any
+) -> None:
     """The training goes on, the last good file stays, nothing half written is left."""
     kept: list[Tensor] = []
     with opened(Memory(path)):
@@ -249,15 +258,18 @@ def test_a_full_disk_costs_the_checkpoint_alone(path: Path, monkeypatch: Any, ca
             next(game)
         before = path.read_bytes()
 
-        def full(content: Any, file: Any) -> None:
-            file.write(b"half")
-            raise OSError(28, "No space left on device")
+        def full(*arguments: Any) -> None:
+            if where in ("save", "memory"):
+                arguments[1].write(b"half")
+            raise MemoryError if where == "memory" else OSError(28, "No space left on device")
 
-        monkeypatch.setattr(checkpoints.torch, "save", full)
+        place = {"fsync": checkpoints.os, "replace": Path}.get(where, checkpoints.torch)
+        monkeypatch.setattr(place, "save" if where == "memory" else where, full)
         with caplog.at_level(logging.WARNING):
             for model in game:
                 last = model
-    assert "no checkpoint of turn 3: [Errno 28] No space left on device" in caplog.text
+    why = "MemoryError" if where == "memory" else "[Errno 28] No space left on device"
+    assert f"no checkpoint of turn 3: {why}" in caplog.text
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["one.pt"]
     same({**last.state_dict(), "curve": torch.stack(kept)}, train())
@@ -273,6 +285,24 @@ def test_what_cannot_be_kept() -> None:
     memory.keep(losses=[])
     with pytest.raises(ValueError, match="'losses' is kept already"):
         memory.keep(losses=[])
+
+
+def test_rows_are_kept_and_refilled_in_place(path: Path) -> None:
+    """One process has them all; a name is taken once, whichever way."""
+    memory, ready = Memory(path, time.monotonic() - 1), [torch.arange(3)]
+    memory.keep_rows(ready=ready)
+    with pytest.raises(ValueError, match="'ready' is kept already"):
+        memory.keep(ready=[])
+    turns = memory.turns(5)
+    next(turns)
+    ready[:] = [torch.arange(2), torch.ones(1)]
+    with pytest.raises(OutOfTime):
+        next(turns)
+    again = Memory(path)
+    other: list[Tensor] = []
+    again.keep_rows(ready=other)
+    assert next(again.turns(5)) == 1
+    same({"": torch.cat(other)}, {"": torch.tensor([0.0, 1.0, 1.0])})
 
 
 def test_batches_go_on_where_they_stood() -> None:

@@ -224,6 +224,47 @@ def test_train_all_goes_on_after_one_that_fails(
     ]
 
 
+def test_train_all_where_the_gpus_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, with what was asked for and what there is; the next recipe is trained."""
+    monkeypatch.setattr(profiles, "device_for", lambda profile: torch.device("cpu"))
+    monkeypatch.setattr(recipes, "by_value", lambda: ["vae/plane", "vae/digits"])
+
+    def short(*_: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of "
+            "15.77 GiB of which 3.00 GiB is free. Of the allocated memory 12 GiB is allocated by "
+            "PyTorch.\nSee documentation for Memory Management"
+        )
+
+    monkeypatch.setattr(recipes.load("vae/plane"), "train", short)
+    assert main(["train", "--all", "--profile", "gpu", "--budget", "9m"]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("vae/digits: GPU profile, ")
+    assert said.err.splitlines() == [
+        "vae/plane: memory is short: CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a "
+        "total capacity of 15.77 GiB of which 3.00 GiB is free",
+        "litgen: 1 of 2 failed: vae/plane",
+    ]
+
+
+def test_one_of_several_processes_does_not_go_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait in the training that failed here; the starter ends them all."""
+    tried = []
+
+    def fail(name: str, *_: object, **__: object) -> None:
+        tried.append(name)
+        raise MemoryError
+
+    monkeypatch.setattr(recipes, "by_value", lambda: ["vae/plane", "vae/digits"])
+    monkeypatch.setattr(runs, "train", fail)
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "rank", lambda: 0)
+    assert main(["train", "--all"]) == 2
+    assert tried == ["vae/plane"]
+
+
 def test_train_within_a_budget(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -581,6 +622,22 @@ def test_runs_for_people(ok: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     said = ok("runs").splitlines()
     assert any("stale" in line for line in said)
     assert any(line.endswith("changed: config") for line in said)
+
+
+@pytest.mark.parametrize(
+    ("peak", "said"),
+    [(16 * 10**9, ", peak 16.0 GB"), (161 * 10**8, ", peak 16.1 GB (ABOVE 16 GB)"), (0, "")],
+)
+def test_runs_say_how_much_memory_a_training_took(
+    ok: Said, monkeypatch: pytest.MonkeyPatch, peak: int, said: str
+) -> None:
+    """And flag what small GPUs cannot train; unknown is not said."""
+    monkeypatch.setattr(runs, "_peak_memory", lambda device: peak)
+    ok("train", "vae/digits")
+    (line,) = [line for line in ok("runs").splitlines() if line.startswith("    cpu: ")]
+    assert line.endswith(" MiB" + said)
+    (row,) = [r for r in json.loads(ok("runs", "--json")) if r["recipe"] == "vae/digits"]
+    assert row["details"]["cpu"]["peak_memory_bytes"] == peak
 
 
 # as users call it --------------------------------------------------------------------------------

@@ -421,6 +421,27 @@ def test_train_saves_and_does_not_train_again(tiny: Any) -> None:
     assert stored.provenance == again.provenance
 
 
+def test_an_unfinished_training_of_other_code_is_named_and_left(
+    tiny: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of this recipe, profile and seed; those of others, and of this very training, are not."""
+    folder = tiny.cache.parent / "unfinished"
+    folder.mkdir(parents=True)
+    start = CPU_FILE.removesuffix(".safetensors")
+    own = runs._checkpoint(NAME, "cpu", 0).name
+    others = [f"{start}-seed1-0123.pt", f"x-{start}-0123.pt", own, own.replace(".pt", ".part.pt")]
+    for name in [f"{start}-0123.pt", *others]:
+        (folder / name).write_bytes(b"")
+    runs.train(NAME, "cpu")
+    said = capsys.readouterr().err
+    assert (
+        said == f"litgen: {start}-0123.pt is of other code, data or torch, and not gone on with\n"
+    )
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [f"{start}-0123.pt", *others[:2]]
+    )
+
+
 def test_floats_are_kept_in_half_precision(tiny: Any) -> None:
     """Weights are halved, whole numbers are not."""
     run = runs.train(NAME, "cpu")

@@ -59,8 +59,8 @@ def roaming_holes(
     if not 0 < size < side:
         raise ValueError(f"no holes of {size} pixels in images of {side}")
     corners = torch.randint(
-        side - size + 1, (2, count, 1), generator=generator, device=generator.device
-    )
+        side - size + 1, (2 * count, 1), generator=generator, device=generator.device
+    ).view(2, count, 1)
     place = torch.arange(side, device=generator.device)
     rows, columns = (place >= corners) & (place < corners + size)
     holes: Tensor = rows[:, :, None] & columns[:, None, :]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litgen import processes, rows
 from litgen.shapes import Float
 
 __all__ = ["ImageBuffer", "age_law"]
@@ -23,6 +24,9 @@ class ImageBuffer:
     the new image is handed on and forgotten, or it takes a random place and the one that stood
     there is handed on. From then on every image is handed on exactly once, some of them late
     (eq:cycle-buffer).
+
+    Where several processes train together, all of them store the same images: those of the whole
+    batch go through the buffer, and each process is handed its own rows.
 
     Args:
         capacity: images that are stored; 0 hands all images on as they come.
@@ -51,12 +55,12 @@ class ImageBuffer:
         if self.stored and images.shape[1:] != self.stored[0].shape:
             shapes = tuple(self.stored[0].shape), tuple(images.shape[1:])
             raise ValueError("the buffer stores images of shape {}, got {}".format(*shapes))
-        coins = torch.rand(len(images), generator=self.generator) < 0.5
-        places = torch.randint(self.capacity, (len(images),), generator=self.generator)
+        images = processes.gathered(images.detach())
+        with rows.alike():
+            coins = torch.rand(len(images), generator=self.generator) < 0.5
+            places = torch.randint(self.capacity, (len(images),), generator=self.generator)
         shown = []
-        for image, late, place in zip(
-            images.detach(), coins.tolist(), places.tolist(), strict=True
-        ):
+        for image, late, place in zip(images, coins.tolist(), places.tolist(), strict=True):
             if len(self.stored) < self.capacity:
                 self.stored.append(image.clone())
                 shown.append(image)
@@ -65,7 +69,7 @@ class ImageBuffer:
                 self.stored[place] = image.clone()
             else:
                 shown.append(image)
-        return torch.stack(shown)
+        return processes.share(torch.stack(shown))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is stored, for a checkpoint."""

@@ -106,7 +106,7 @@ def adversaries(
     """
     agreed = rules or Rules()
     ready: list[Tensor] = []  # samples that are made and not yet shown
-    checkpoints.current().keep(ready=ready)
+    checkpoints.current().keep_rows(ready=ready)
 
     def samples(x: Tensor, conditions: Conditions) -> Tensor:
         if agreed.thrifty and not conditions:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from litgen import processes
 from litgen.shapes import Float
 
 __all__ = ["Gate", "accuracy"]
@@ -68,7 +69,7 @@ class Gate(torch.optim.Optimizer):
         """Return the same loss of logits of data and samples, which tells the gate what it saw."""
 
         def watched(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-            self.seen = accuracy(real_logits, fake_logits)
+            self.seen = processes.mean(accuracy(real_logits, fake_logits))
             return loss(real_logits, fake_logits)
 
         return watched

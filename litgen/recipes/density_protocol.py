@@ -8,10 +8,14 @@ A grey value is one of 256 levels and has no density. Uniform noise within a lev
 one, and keeps likelihoods from growing without bound on pixels that never change.
 """
 
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 
-from litgen import gaussian
+from litgen import checkpoints, gaussian
 from litgen.data import faces, mnist
 from litgen.data.sources import ImageSet
 from litgen.shapes import Float, UInt8
@@ -23,7 +27,10 @@ __all__ = [
     "dequantize",
     "grey_digits",
     "grey_faces",
+    "resumed",
 ]
+
+Model = TypeVar("Model", bound=Any)
 
 LEVELS = 256
 FINE = 2**16  # 8 bits of grey and 16 of noise: exact in single precision, and never rounded to 1
@@ -70,6 +77,37 @@ def grey_faces() -> tuple[Float[Tensor, "train pixels"], Float[Tensor, "test pix
     """Return the 80 training and the 20 test faces, with noise that is always the same."""
     train, test = faces.load("train"), faces.load("test")
     return flat(train, len(train.images), 0), flat(test, len(test.images), 1)
+
+
+def resumed(
+    em: Callable[[Tensor, Model, int, float], Iterator[tuple[Model, Tensor]]],
+    x: Float[Tensor, "batch dims"],
+    first: Model,
+    steps: int,
+    floor: float,
+    generator: torch.Generator,
+) -> Iterator[tuple[Model, Tensor]]:
+    """Yield the model and what ``em`` says of it after every step; go on where one was stopped.
+
+    Args:
+        em: of `litgen.density.mixture` or `litgen.density.factors`.
+        x: data.
+        first: where a fit begins; a dataclass of tensors.
+        steps: in all.
+        floor: the smallest variance.
+        generator: has drawn ``first``, and may be asked for more after the fit.
+    """
+    names = [field.name for field in dataclasses.fields(first)]
+    state = {name: getattr(first, name) for name in names}
+    memory = checkpoints.current()
+    memory.keep(state=state, generator=generator)
+    fit: Iterator[tuple[Model, Tensor]] | None = None
+    for turn in memory.turns(steps):
+        if fit is None:  # the state is that of the file by now
+            fit = em(x, dataclasses.replace(first, **state), steps - turn, floor)
+        model, value = next(fit)
+        state |= {name: getattr(model, name) for name in names}
+        yield model, value
 
 
 def flat(images: ImageSet, count: int, seed: int) -> Float[Tensor, "count pixels"]:

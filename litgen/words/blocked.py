@@ -14,7 +14,7 @@ blocks are short (little outside the band), all rows come and go in one call for
 every step writes into the same `Room`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -253,8 +253,12 @@ def epochs(
     settings: Settings,
     count: int,
     generator: torch.Generator,
+    chosen: Iterable[int] | None = None,
 ) -> Iterator[float]:
     """Train in place; yield after every step which part of the work is done, up to 1.
+
+    ``chosen`` are the epochs to take, as `litgen.checkpoints.Memory.turns` gives them to a
+    training that may be interrupted; all ``count`` of them unless given.
 
     Raises:
         ValueError: an empty corpus, no negatives, a window that is not positive, or blocks that
@@ -268,7 +272,7 @@ def epochs(
         raise ValueError(f"{settings.blocks} blocks cannot share negatives {settings.together}")
     fall = settings.learning_rate - settings.last_learning_rate
     room = None
-    for epoch in range(count):
+    for epoch in range(count) if chosen is None else chosen:
         kept = subsample(corpus, keep, generator)
         steps = -(-len(kept.tokens) // (settings.blocks * settings.size))
         for i, batch in enumerate(blocks_of(kept, noise, settings, generator)):

@@ -1,13 +1,15 @@
 """Proof for litgen/recipes/words/addresses.py: a tiny text, slow loops, and the store of runs."""
 
+import contextlib
 import dataclasses
 import math
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from litgen import runs
+from litgen import checkpoints, runs
 from litgen.data import sotu, word_similarity
 from litgen.data.sotu import TextSet
 from litgen.data.sources import Record
@@ -117,6 +119,20 @@ def test_held_pairs_stand_side_by_side() -> None:
         for c, o, n in zip(pairs.centre, pairs.context, pairs.negatives, strict=True)
     ]
     assert addresses.mean_loss(vectors, pairs) == pytest.approx(sum(each) / 40, rel=1e-5)
+
+
+def test_a_training_goes_on_at_the_next_pass_over_the_text(tmp_path: Path) -> None:
+    """Stopped after every pass, it ends with the vectors and the curve of one never stopped."""
+    config = dataclasses.replace(TINY, epochs=4)
+    whole = addresses.train(config, 1, CPU)
+    for _ in range(9):
+        memory = checkpoints.Memory(tmp_path / "one.pt", time.monotonic() - 1)
+        with checkpoints.opened(memory), contextlib.suppress(checkpoints.OutOfTime):
+            broken = addresses.train(config, 1, CPU)
+            break
+    assert memory.resumed == config.epochs - 1
+    torch.testing.assert_close(broken.tensors, whole.tensors, rtol=0, atol=0)
+    assert (broken.metrics, broken.history) == (whole.metrics, whole.history)
 
 
 def test_a_run_holds_vectors_judgement_and_curve() -> None:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from litgen import checkpoints
+from litgen import checkpoints, processes
 from litgen.applications.augment import draw_fitted
 from litgen.applications.slice_networks import SliceCritic, SliceNet, one_hot
 from litgen.data import brain, heads
@@ -346,7 +346,8 @@ def _joined(
 ) -> tuple[Tensor, Tensor]:
     """Replace a share of a batch by made slices."""
     count = round(share * len(x))
-    picked = torch.randint(len(made.images), (count,), generator=draw).to(x.device)
+    with processes.apart(count):
+        picked = torch.randint(len(made.images), (count,), generator=draw).to(x.device)
     images = torch.cat([x[count:], made.images[picked]])
     return images, torch.cat([tissue[count:], made.tissue[picked]])
 
@@ -355,7 +356,7 @@ def _bent(x: Tensor, tissue: Tensor, bend: float, draw: torch.Generator) -> tupl
     """Flip half of the slices, and bend all, each by a field of its own."""
     flip = (torch.rand(*x.shape[:2], 1, 1, generator=draw) < 0.5).to(x.device)
     x, tissue = torch.where(flip, x.flip(-1), x), torch.where(flip, tissue.flip(-1), tissue)
-    vectors = bend * torch.randn(x.shape[0] * x.shape[1], 2, 3, 3, generator=draw)
+    vectors = bend * torch.randn(*x.shape[:2], 2, 3, 3, generator=draw).flatten(0, 1)
     moved = elastic.deform(x.flatten(0, 1)[:, None], tissue.flatten(0, 1), vectors.to(x.device))
     return moved[0][:, 0].view_as(x), moved[1].view_as(tissue)
 

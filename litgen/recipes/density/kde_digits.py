@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from litgen import gaussian
+from litgen import checkpoints, gaussian
 from litgen.data import mnist
 from litgen.density import kde
 from litgen.recipes import density_protocol as protocol
@@ -53,11 +53,14 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     images, test = (x.to(device) for x in load_data(config))
     names = ("images", "bandwidth", "folds_nll_nats", "loo_nll_nats", "test_nll_nats")
     curve: dict[str, list[float]] = {name: [] for name in names}
-    bandwidth = None  # the last fit's is where the next one starts
-    for count in sorted({min(count, len(images)) for count in config.counts}):
-        chosen = images[:count]
+    counts = sorted({min(count, len(images)) for count in config.counts})
+    memory = checkpoints.current()
+    memory.keep(curve=curve)
+    for turn in memory.turns(len(counts)):
+        count, chosen = counts[turn], images[: counts[turn]]
+        last = curve["bandwidth"][-1] if turn else None  # where the next search starts
         groups = torch.arange(count, device=device) * config.folds // count
-        bandwidth, log_likelihood = kde.fit_bandwidth(chosen, bandwidth, groups, tolerance=1e-3)
+        bandwidth, log_likelihood = kde.fit_bandwidth(chosen, last, groups, tolerance=1e-3)
         curve["images"].append(float(count))
         curve["bandwidth"].append(bandwidth)
         curve["folds_nll_nats"].append(-log_likelihood)

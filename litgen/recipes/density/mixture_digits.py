@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data import mnist
 from litgen.density import factors, mixture
 from litgen.density.factors import Factors
-from litgen.recipes.density_protocol import bits_per_pixel, grey_digits
+from litgen.recipes.density_protocol import bits_per_pixel, grey_digits, resumed
 from litgen.runs import Run
 from litgen.shapes import Float
 
@@ -65,8 +66,10 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     generator = torch.Generator(device).manual_seed(seed)
     unseen = choose_floor(config, x, generator)
     floor = config.floors[unseen.index(min(unseen))]
-    plain = start(config, x, floor, config.plain_steps, generator)
-    model, curve = fit(config, x, plain, floor, generator)
+    with checkpoints.part("plain"):
+        plain = start(config, x, floor, config.plain_steps, generator)
+    with checkpoints.part("factors"):
+        model, curve = fit(config, x, plain, floor, generator)
     stored = packed(model)
     tensors = {f"model.{name}": value for name, value in stored.items()}
     return Run(
@@ -91,9 +94,12 @@ def choose_floor(
 ) -> list[float]:
     """Return the held-out bits per pixel of a diagonal mixture for each floor."""
     kept, held_out = x[: -config.held_out], x[-config.held_out :]
-    steps = config.choosing_steps
-    plain = [start(config, kept, floor, steps, generator) for floor in config.floors]
-    return [bits(mixture.log_prob(held_out, model)) for model in plain]
+    found = []
+    for floor in config.floors:
+        with checkpoints.part(f"floor {floor}"):
+            plain = start(config, kept, floor, config.choosing_steps, generator)
+        found.append(bits(mixture.log_prob(held_out, plain)))
+    return found
 
 
 def start(
@@ -105,7 +111,7 @@ def start(
 ) -> mixture.Mixture:
     """Fit a mixture with diagonal covariances, started among the first 2,000 images."""
     first = mixture.start(x[:2_000], config.components, generator, mixture.diagonal, floor)
-    *_, (model, _) = mixture.em(x, first, steps, floor)
+    *_, (model, _) = resumed(mixture.em, x, first, steps, floor, generator)
     return model
 
 
@@ -117,8 +123,10 @@ def fit(
     generator: torch.Generator,
 ) -> tuple[Factors, list[float]]:
     """Return the mixture of factor analysers, and its bits per pixel after every step of EM."""
-    begin, curve = factors.start(plain, config.factors, generator), []
-    steps = factors.em(x, begin, config.steps, floor)
+    curve: list[float] = []
+    checkpoints.current().keep(curve=curve)
+    begin = factors.start(plain, config.factors, generator)
+    steps = resumed(factors.em, x, begin, config.steps, floor, generator)
     for model, value in tqdm(steps, total=config.steps, desc="mixture", unit="step"):
         last = model
         curve.append(bits_per_pixel(value, x.shape[1]).item())

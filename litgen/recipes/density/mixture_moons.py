@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from litgen import checkpoints
 from litgen.density import mixture
 from litgen.recipes import comparison
 from litgen.runs import Run
@@ -46,13 +47,18 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     points = comparison.train_points().to(device)
     kept, held_out = points[: -config.held_out], points[-config.held_out :]
     generator = torch.Generator(device).manual_seed(seed)
-    seen, unseen = [], []
-    for components in config.candidates:
-        model = _fit(config, kept, components, generator)
-        seen.append(-mixture.log_prob(kept, model).mean().item())
-        unseen.append(-mixture.log_prob(held_out, model).mean().item())
-    best = config.candidates[unseen.index(min(unseen))]
-    model = _rounded(_fit(config, points, best, generator))
+    seen: list[float] = []
+    unseen: list[float] = []
+    memory = checkpoints.current()
+    memory.keep(seen=seen, unseen=unseen, generator=generator)
+    for turn in memory.turns(len(config.candidates) + 1):
+        if turn < len(config.candidates):
+            model = _fit(config, kept, config.candidates[turn], generator)
+            seen.append(-mixture.log_prob(kept, model).mean().item())
+            unseen.append(-mixture.log_prob(held_out, model).mean().item())
+        else:
+            best = config.candidates[unseen.index(min(unseen))]
+            model = _rounded(_fit(config, points, best, generator))
     run = comparison.package(
         {"weights": model.weights, "means": model.means, "covariances": model.covariances},
         lambda count, g: mixture.sample(model, count, g)[0],

@@ -9,12 +9,14 @@ front, and the pure updates of litgen.primer.optimisation take a learning rate f
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.blocks import MLP
 from litgen.data import fashion_mnist
 from litgen.data.sources import ImageSet
@@ -99,7 +101,8 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     count = config.test_images
     tensors, metrics = {}, {}
     for name in OPTIMISERS:
-        curve, parameters = fit(config, name, images[:held], labels[:held], seed)
+        with checkpoints.part(name):
+            curve, parameters = fit(config, name, images[:held], labels[:held], seed)
         validation, _ = measure(parameters, images[held:], labels[held:])
         nll, accuracy = measure(parameters, test[:count], test_labels[:count])
         shape = (config.rates, config.seeds)
@@ -133,11 +136,18 @@ def fit(
     update = OPTIMISERS[name][0]
     generator = torch.Generator().manual_seed(seed)
     parameters = initial(config, images.shape[1], generator)
-    parameters = [p.to(images.device).requires_grad_() for p in parameters]
-    memories = [optimisation.start(p) for p in parameters]
+    parameters = [p.to(images.device) for p in parameters]
+    moved = [(p, optimisation.start(p)) for p in parameters]
     each = rates(config, name).repeat_interleave(config.seeds).view(-1, 1, 1).to(images)
-    curve = []
-    for _ in tqdm(range(config.steps), desc=name, unit="step"):
+    curve: list[Tensor] = []
+    state: dict[str, tuple[Any, ...]] = {
+        f"{i}": (p, *memory) for i, (p, memory) in enumerate(moved)
+    }
+    memory = checkpoints.current()
+    memory.keep(generator=generator, curve=curve, state=state)
+    for _ in tqdm(memory.turns(config.steps), total=config.steps, desc=name, unit="step"):
+        parameters = [p.detach().requires_grad_() for p, *_ in state.values()]
+        memories = [optimisation.Memory(*rest) for _, *rest in state.values()]
         index = torch.randint(len(images), (config.seeds, config.batch_size), generator=generator)
         index = index.repeat(config.rates, 1).to(images.device)
         loss = losses.categorical(labels[index], logits(parameters, images[index])).mean(dim=1)
@@ -147,11 +157,10 @@ def fit(
                 update(p, g, memory, each)
                 for p, g, memory in zip(parameters, gradients, memories, strict=True)
             ]
-        parameters = [p.requires_grad_() for p, _ in moved]
-        memories = [memory for _, memory in moved]
+        state |= {f"{i}": (p, *rest) for i, (p, rest) in enumerate(moved)}
         curve.append(loss.detach())
     parts = torch.stack(curve, dim=1).tensor_split(min(10, config.steps), dim=1)
-    return torch.stack([p.mean(dim=1) for p in parts], dim=1), [p.detach() for p in parameters]
+    return torch.stack([p.mean(dim=1) for p in parts], dim=1), [p for p, *_ in state.values()]
 
 
 def initial(config: Config, pixels: int, generator: torch.Generator) -> list[Tensor]:

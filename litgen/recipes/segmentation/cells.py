@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from litgen import checkpoints
+from litgen import checkpoints, processes
 from litgen.data import cells
 from litgen.recipes import pictures
 from litgen.runs import Run
@@ -153,7 +153,9 @@ def fit(
             both, labels = elastic.deform(both, labels, vectors.to(device))
         x, near = both[:, :1], both[:, 1]
         target = targets(labels).long()
-        importance = weights.balance(target, classes).float() + height * near * (target == 0)
+        whole = processes.gathered(target)  # classes are counted in the whole batch
+        balance = processes.share(weights.balance(whole, classes)).float()
+        importance = balance + height * near * (target == 0)
         with mixed_precision(device, config.mixed):
             logits = model(x.contiguous(memory_format=CHANNELS_LAST))
         return weights.energy(logits.float(), target, importance).mean()

@@ -160,7 +160,7 @@ def fit(
     room = pairs.shape[-1] - config.crop + 1
 
     def loss(batch: Tensor) -> Tensor:
-        top, left = torch.randint(room, (2,), generator=draw).tolist()
+        top, left = (int(torch.randint(room, (), generator=draw)) for _ in range(2))
         piece = batch[:, :, top : top + config.crop, left : left + config.crop]
         logits = model(to_unit(piece[:, :1]))
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, piece[:, 1:].float())

@@ -164,7 +164,7 @@ def fit(config: Config, scenes: SceneSet, seed: int, device: torch.device) -> It
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.turns)
     images = scenes.images.to(device)
     if config.clamp:  # one batch of each factor, side by side
-        batches = Minibatches(images.view(-1, LATENT, BATCH, SIDE**2), 1, shuffle)
+        batches = Minibatches(images.view(-1, LATENT, BATCH, SIDE**2), 1, shuffle, shared=False)
     else:
         batches = Minibatches(images.flatten(1), LATENT * config.share, shuffle)
 

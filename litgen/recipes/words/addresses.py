@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from litgen import checkpoints
 from litgen.data import sotu, word_similarity
 from litgen.runs import Run
 from litgen.shapes import Float
@@ -102,13 +103,15 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     vocab, corpus = text(config)
     corpus = Corpus(*(part.to(device) for part in corpus))
     pairs = held_pairs(config, vocab, corpus)
-    losses, done = [], 0.0
+    losses: list[float] = []
+    asked = {"next": 0.0}
+    checkpoints.current().keep(losses=losses, asked=asked)
     vectors = start(config, vocab, seed, device)
     with plain_products(device):
         for now in fit(config, vectors, corpus, seed):
-            if now >= done:
+            if now >= asked["next"]:
                 losses.append(mean_loss(vectors, pairs))
-                done += 0.02
+                asked["next"] += 0.02
     losses.append(mean_loss(vectors, pairs))
     return package(vectors, losses)
 
@@ -124,6 +127,10 @@ def fit(config: Config, vectors: Vectors, corpus: Corpus, seed: int) -> Iterator
     keep = vocabulary.keep_probability_as_released(counts, config.threshold).to(device)
     noise = vocabulary.noise_distribution(counts, config.power).to(device)
     generator = torch.Generator(device).manual_seed(seed)
+    learned = {"centres": vectors.centres, "contexts": vectors.contexts}
+    weights = nn.ParameterDict({k: nn.Parameter(v, False) for k, v in learned.items()})
+    memory = checkpoints.current()
+    memory.keep(vectors=weights, generator=generator)
     steps = blocked.epochs(
         vectors.centres,
         vectors.contexts,
@@ -133,6 +140,7 @@ def fit(config: Config, vectors: Vectors, corpus: Corpus, seed: int) -> Iterator
         settings_of(config),
         config.epochs,
         generator,
+        memory.turns(config.epochs),
     )
     with tqdm(total=100, desc="words", unit="%") as bar:
         for done in steps:
