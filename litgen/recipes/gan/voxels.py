@@ -78,7 +78,7 @@ class Config:
     latent: int = 16
     widths: tuple[int, ...] = (32, 8)
     turns: int = 500
-    batch_size: int = 10
+    batch_size: int = 16
     learning_rate: float = 1e-2
     critic_rate: float = 5e-3
     threshold: float = 1.0
