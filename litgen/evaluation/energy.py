@@ -32,7 +32,8 @@ def energy_distance(
         raise ValueError(f"two sets of at least 2 points, got {tuple(x.shape)}, {tuple(y.shape)}")
     _check_finite(x, y)
     m, n = len(x), len(y)
-    left, right = x.double(), y.double()  # three large means nearly cancel
+    centre = x.double().mean(dim=0)
+    left, right = (points.double() - centre for points in (x, y))  # three large means cancel
     between = torch.stack([_distances(rows, right).sum() for rows in left.split(block)]).sum()
     within_x, within_y = (_sum_within(points, block) for points in (left, right))
     distance = 2 * between / (m * n) - within_x / (m * (m - 1)) - within_y / (n * (n - 1))
@@ -67,10 +68,11 @@ def _sum_within(points: Float[Tensor, "n dims"], block: int) -> Float[Tensor, ""
     sums = []
     for start in range(0, len(points), block):
         rows, later = points[start : start + block], points[start + block :]
-        sums += [_distances(rows, rows).sum(), 2 * _distances(rows, later).sum()]
+        own = _distances(rows, rows).fill_diagonal_(0)  # rounding moves points from themselves
+        sums += [own.sum(), 2 * _distances(rows, later).sum()]
     return torch.stack(sums).sum()
 
 
 def _distances(x: Float[Tensor, "m dims"], y: Float[Tensor, "n dims"]) -> Float[Tensor, "m n"]:
-    exact = "donot_use_mm_for_euclid_dist"  # the fast form gives a point a distance from itself
-    return torch.cdist(x, y, compute_mode=exact)
+    """Return distances by one product of matrices, which double precision can afford."""
+    return torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist")

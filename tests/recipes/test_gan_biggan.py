@@ -17,6 +17,7 @@ from litgen.gan.game import LastGood
 from litgen.recipes import pictures
 from litgen.recipes.gan import biggan as recipe
 from litgen.recipes.gan import biggan_unbounded
+from litgen.training import plain_products
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(
@@ -156,7 +157,7 @@ def test_a_run_keeps_what_another_game_comes_to(sets: Sets) -> None:
     latent = TINY.chunk * len(TINY.widths)
     codes = torch.randn(recipe.SHOWN, latent, generator=torch.Generator().manual_seed(1))
     shots = []
-    with pictures.one_thread(CPU):
+    with pictures.one_thread(CPU), plain_products(CPU):
         for now in recipe.fit(TINY, sets["train"].images, sets["train"].labels, 0):
             if now.turn + 1 in (1, 3, 10):
                 recipe.settle(now.averaged)

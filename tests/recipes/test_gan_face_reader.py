@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -63,3 +64,27 @@ def test_a_face_is_read_alone(trained: runs.Run) -> None:
     assert features.shape == (6, face_reader.FEATURES)
     assert features.min() == 0 < features.max()
     torch.testing.assert_close(reader.head(features), reader(x))
+
+
+def test_features_layer_by_layer(trained: runs.Run) -> None:
+    """Colours in [-1, 1] go as they are through stages of numpy's own, and are rectified."""
+    reader = face_reader.restore(trained)
+    x = drawn_faces.load("test").images[:2].float() / 127.5 - 1
+    h = x.double().numpy()
+    for conv, norm, _ in reader.trunk.stages:
+        weight, bias = (p.double().numpy() for p in (conv.weight, conv.bias))
+        h = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        views = np.lib.stride_tricks.sliding_window_view(h, (4, 4), (2, 3))[:, :, ::2, ::2]
+        h = np.einsum("bchwij,ocij->bohw", views, weight) + bias[:, None, None]
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            mean, var, gain, shift = (
+                p.double().numpy()[:, None, None]
+                for p in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+            )
+            h = (h - mean) / np.sqrt(var + norm.eps) * gain + shift
+        h = np.where(h > 0, h, 0.2 * h)
+    last = reader.embed[0]
+    found = h.reshape(2, -1) @ last.weight.double().numpy().T + last.bias.double().numpy()
+    expected = np.maximum(found, 0)
+    assert expected.std() > 0.01
+    assert reader.features(x).double().numpy() == pytest.approx(expected, abs=1e-3)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from litgen import runs
-from litgen.data import pottery
+from litgen.data import drawn_furniture, pottery
 from litgen.recipes.gan import voxel_furniture, voxel_pots, voxel_rules, voxels
 
 CPU = torch.device("cpu")
@@ -208,3 +209,23 @@ def test_rules_play_one_game_for_each_choice() -> None:
     assert len(run.history) == 6
     assert voxel_rules.games(config) == [(0.5, 0.7), (1.0, 0.7), (1.0, 0.0)]
     assert voxel_rules.evaluate(run, CPU) == run.metrics
+
+
+def test_full_and_grey_are_counted() -> None:
+    """Of ten voxels two are nearly empty, five nearly full, three grey, one of them above half."""
+    row = torch.tensor([0.0, 0.05, 0.2, 0.4, 0.6, 0.95, 0.99, 1.0, 0.93, 0.91])
+
+    class Fixed(torch.nn.Module):
+        """Makes the same ten voxels whatever the code is."""
+
+        def forward(self, z: Tensor) -> Tensor:
+            """Return one object for each code."""
+            return row.expand(len(z), 1, 10)
+
+    pair = voxels.Pair(voxels.CPU)
+    pair.generator = Fixed()
+    found = voxels.measure(voxels.CPU, pair, CPU)
+    assert found["grey"] == pytest.approx(0.3)
+    assert found["full"] == pytest.approx(0.6)
+    objects = drawn_furniture.load("train").voxels
+    assert found["data_full"] == pytest.approx(objects.sum().item() / objects.numel())

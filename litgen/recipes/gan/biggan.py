@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -28,7 +29,7 @@ from litgen.gan.truncation import truncated
 from litgen.recipes import pictures
 from litgen.runs import Run
 from litgen.shapes import Float, Int, UInt8
-from litgen.training import Minibatches, half_rounded, play
+from litgen.training import Minibatches, half_rounded, plain_products, play
 
 __all__ = [
     "CLASSES",
@@ -89,7 +90,7 @@ class Config:
     orthogonal: float = 1e-4
     turns: int = 360
     critic_moves: int = 1
-    batch_size: int = 32
+    batch_size: int = 24
     learning_rate: float = 5e-3
     critic_rate: float = 5e-3
     average: float = 0.97
@@ -185,11 +186,12 @@ def fit(
     )
 
     def regularised(batch: Tensor) -> Tensor:
-        """Return the generator's loss with its penalty."""
-        loss = generator.loss(batch)
-        if config.orthogonal == 0:
-            return loss
-        return loss + config.orthogonal * orthogonal.total_penalty(players.generator)
+        """Return the generator's loss with its penalty, on the weights that made the samples."""
+        with parametrize.cached():
+            loss = generator.loss(batch)
+            if config.orthogonal == 0:
+                return loss
+            return loss + config.orthogonal * orthogonal.total_penalty(players.generator)
 
     moves = [critic, dataclasses.replace(generator, loss=regularised)]
     rows = torch.arange(len(images), device=device)
@@ -248,7 +250,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     curves: dict[str, list[Tensor]] = {"critic_loss": [], "generator_loss": []}
     shots: dict[int, Tensor] = {}
     checkpoints.current().keep(curves=curves, shots=shots)
-    with pictures.one_thread(device):
+    with pictures.one_thread(device), plain_products(device):
         for now in fit(config, train_set.images.to(device), train_set.labels.to(device), seed):
             curves["critic_loss"].append(now.critic_loss)
             curves["generator_loss"].append(now.generator_loss)

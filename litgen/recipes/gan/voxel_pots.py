@@ -11,5 +11,5 @@ from litgen.recipes.gan.voxels import Config, data, evaluate, restore, sample, t
 
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "sample", "train"]
 
-CPU = dataclasses.replace(voxels.CPU, data="pottery", turns=200)
+CPU = dataclasses.replace(voxels.CPU, data="pottery", turns=200, batch_size=10)
 GPU = dataclasses.replace(voxels.GPU, data="pottery", turns=6_000)

@@ -25,7 +25,7 @@ from litgen.shapes import Bool
 __all__ = ["CPU", "GPU", "Config", "data", "evaluate", "restore", "train"]
 
 
-SMALL = dataclasses.replace(voxels.CPU, widths=(24,), turns=150)
+SMALL = dataclasses.replace(voxels.CPU, widths=(24,), turns=150, batch_size=10)
 
 
 @dataclass(frozen=True)
