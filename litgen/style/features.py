@@ -82,17 +82,22 @@ class VGG(nn.Module):
         """
         last = self._last(images, layers)
         found: dict[str, Tensor] = {}
-        x = (images - self.mean.to(images)[:, None, None]).to(self.layers[0].weight.dtype)
+        x = (images - self.mean.to(images)[:, None, None]).to(self.pairs()[0][0].dtype)
         block = 1
         for name, layer in zip(self.names[: last + 1], self.layers, strict=False):
             if block_of(name) != block:
                 block = block_of(name)
-                pool = nn.functional.avg_pool2d if self.pooling == "average" else None
-                x = pool(x, 2) if pool else nn.functional.max_pool2d(x, 2)
+                average = self.pooling == "average"
+                x = nn.functional.avg_pool2d(x, 2) if average else nn.functional.max_pool2d(x, 2)
             x = layer(x).relu_()  # in place: no convolution needs its output to go backwards
             if name in layers:
                 found[name] = x
         return found
+
+    def pairs(self) -> list[Pair]:
+        """Return kernel and bias of each convolution."""
+        layers = [layer for layer in self.layers if isinstance(layer, nn.Conv2d)]
+        return [(layer.weight, layer.bias) for layer in layers if layer.bias is not None]
 
     def _last(self, images: Tensor, layers: Sequence[str]) -> int:
         """Return the place of the deepest layer asked for, once all is known to fit."""
@@ -171,8 +176,8 @@ def scaled_to_mean_one(network: VGG, pictures: Sequence[Float[Tensor, "_ 3 _ _"]
     if min(means) <= 0:
         raise ValueError(f"{network.names[means.index(min(means))]} is zero on all pictures")
     kernels, biases, before = [], [], 1.0
-    for layer, mean in zip(network.layers, means, strict=True):
-        kernels.append(layer.weight * (before / mean))
-        biases.append(layer.bias / mean)
+    for (kernel, bias), mean in zip(network.pairs(), means, strict=True):
+        kernels.append(kernel * (before / mean))
+        biases.append(bias / mean)
         before = mean
     return VGG(network.names, kernels, biases, network.mean, network.pooling)

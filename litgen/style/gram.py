@@ -11,6 +11,9 @@ All losses are one number an example, in squared units of features (content) or 
 (style).
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from litgen.shapes import Float
@@ -25,8 +28,24 @@ def gram(
 
     Division by the number of places M lets pictures of different sizes be compared.
     """
-    flat = features.flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
+    moments: Tensor = _Gram.apply(features.flatten(2))
+    return moments
+
+
+class _Gram(torch.autograd.Function):
+    """F F^T / M. Its slope takes one product of matrices, (S + S^T) F / M; torch takes two."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor) -> Tensor:
+        ctx.save_for_backward(flat)
+        return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        both = (slopes[0] + slopes[0].transpose(1, 2)) / flat.shape[2]
+        slope: Tensor = both @ flat
+        return slope
 
 
 def style_loss(
