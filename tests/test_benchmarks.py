@@ -144,7 +144,7 @@ def test_unknown_name_is_one_line(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     names = (
-        "cyclegan-step, dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, pix2pix-step, "
+        "cyclegan-step, dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, gatys-step, pix2pix-step, "
         "realnvp-train, realnvp-sample, sgns, unet-step, vae-step, wgan-gp-step"
     )
     assert err == f"benchmarks: unknown benchmark 'vae-stepp'; there are: {names}\n"
