@@ -43,6 +43,7 @@ __all__ = [
     "fit",
     "given",
     "measure",
+    "prepared_style",
     "restore",
     "sample",
     "train",
@@ -271,6 +272,11 @@ def as_config(stored: Mapping[str, Any]) -> Config:
 def restore(run: Run) -> Float[Tensor, "batch 3 side side"]:
     """Return the pictures in [0, 1], one for each style weight."""
     return run.tensors["images"].float() / 255
+
+
+def prepared_style(run: Run) -> Float[Tensor, "1 3 side side"]:
+    """Return the painting of a run in [0, 1], as the network saw it."""
+    return run.tensors["style"].float() / 255
 
 
 def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "count 3 side side"]:
