@@ -86,7 +86,7 @@ def aim(
     seen = {} if style is None else network(style, style_layers)
     return Goal(
         {name: _fine(features) for name, features in wanted.items()},
-        {name: second_moments.gram(_fine(features)) for name, features in seen.items()},
+        {name: second_moments.gram(features) for name, features in seen.items()},
     )
 
 
@@ -121,7 +121,7 @@ def losses(
         part = second_moments.content_loss(_fine(found[name]), wanted)
         content = content + content_weights[name] * part
     for name, wanted in goal.style.items():
-        part = second_moments.style_loss(second_moments.gram(_fine(found[name])), wanted)
+        part = second_moments.style_loss(second_moments.gram(found[name]), wanted)
         style = style + style_weights[name] * part
     return Terms(content, style)
 

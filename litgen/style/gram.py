@@ -26,25 +26,30 @@ def gram(
 ) -> Float[Tensor, "batch channels channels"]:
     """Return each picture's second moments, G_ij = 1/M sum_k F_ik F_jk. Implements eq:gatys-gram.
 
-    Division by the number of places M lets pictures of different sizes be compared.
+    Division by the number of places M lets pictures of different sizes be compared. Sums are taken
+    in float32 or finer.
     """
     moments: Tensor = _Gram.apply(features.flatten(2))
     return moments
 
 
 class _Gram(torch.autograd.Function):
-    """F F^T / M. Its slope takes one product of matrices, (S + S^T) F / M; torch takes two."""
+    """F F^T / M. Its slope takes one product of matrices, (S + S^T) F / M; torch takes two.
+
+    Moments of features in bfloat16 are summed in float32; their slope is rounded as they are.
+    """
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor) -> Tensor:
         ctx.save_for_backward(flat)
-        return flat @ flat.transpose(1, 2) / flat.shape[2]
+        fine = flat.float() if flat.dtype.itemsize < 4 else flat
+        return fine @ fine.transpose(1, 2) / flat.shape[2]
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:
         (flat,) = ctx.saved_tensors
         both = (slopes[0] + slopes[0].transpose(1, 2)) / flat.shape[2]
-        slope: Tensor = both @ flat
+        slope: Tensor = both.to(flat.dtype) @ flat
         return slope
 
 

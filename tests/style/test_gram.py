@@ -119,3 +119,17 @@ def test_errors_name_both_shapes(normal: Draw, unchecked: None) -> None:
     with pytest.raises(ValueError, match=r"got \(0, 3\), \(4, 3\)"):
         quadratic_mmd(normal(4, 3)[:0], normal(4, 3))
     assert set(module.__all__) >= {"gram", "style_loss", "content_loss"}
+
+
+def test_coarse_features_have_fine_moments(normal: Draw) -> None:
+    """Sums in float32 of features in bfloat16; their slope is theirs, rounded. eq:gatys-gram."""
+    features = normal(1, 3, 40, 50).to(torch.bfloat16).requires_grad_()
+    wanted = gram(normal(1, 3, 6, 7))
+    found = gram(features)
+    assert found.dtype == torch.float32
+    exact = gram(features.detach().double())
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+    (slope,) = torch.autograd.grad(style_loss(found, wanted.float()).sum(), features)
+    assert slope.dtype == torch.bfloat16
+    expected = style_gradient(features.detach().double(), wanted)
+    torch.testing.assert_close(slope.double(), expected, rtol=0.02, atol=1e-6)
