@@ -340,6 +340,19 @@ TINY["gan/voxels"] = TINY["gan/voxel_furniture"] = TINY["gan/voxel_pots"] = {
     "batch_size": 4,
     "moments": 3,
 }
+TINY["style/gatys"] = {
+    "side": 16,
+    "content_layers": ("conv2_1",),
+    "style_layers": ("conv1_1", "conv1_2"),
+    "style_weights": (0.1, 1.0),
+    "turns": 4,
+    "snapshots": 3,
+}
+TINY["style/gatys_layers"] = {
+    "descent": dataclasses.replace(recipes.load("style/gatys").GPU, side=16, turns=3),
+    "content_layers": ("conv1_1", "conv2_1"),
+    "style_layers": ("conv1_1",),
+}
 TINY["gan/voxel_rules"] = {
     "game": voxels.Config(latent=3, widths=(3,), turns=3, batch_size=4),
     "thresholds": (0.8, 1.0),
