@@ -1,6 +1,7 @@
 """Prove that the benchmarks compute the ratios they print, and race equal things."""
 
 import contextlib
+import dataclasses
 import json
 import warnings
 

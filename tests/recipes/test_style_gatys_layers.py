@@ -11,7 +11,7 @@ from litgen.style.gram import gram
 
 CPU = torch.device("cpu")
 TINY = layers.Config(
-    dataclasses.replace(recipe.CPU, side=16, turns=8, mixed=False),
+    dataclasses.replace(recipe.CPU, side=16, turns=25, mixed=False, optimiser="adam", rate=0.03),
     ("conv1_1", "conv2_1"),
     ("conv1_1", "conv1_2"),
 )

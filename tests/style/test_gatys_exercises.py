@@ -44,7 +44,7 @@ def scaled_channels(features: Tensor, wanted: Tensor) -> Tensor:
 
 
 def test_scaled_channels_have_the_diagonal_and_nothing_else(normal: Draw) -> None:
-    """eq:gatys-gram: the diagonal agrees, the loss does not; features of full style are farther."""
+    """eq:gatys-gram: the diagonal agrees, the loss does not; full style is farther away."""
     features, wanted = normal(3, 40), gram.gram(normal(1, 3, 5, 9))[0]
     found = scaled_channels(features, wanted)
     moments = found @ found.T / 40
