@@ -686,19 +686,20 @@ def test_pix2pix_s_two_steps_are_one_game(norm, monkeypatch):
 # style transfer ----------------------------------------------------------------------------------
 
 
-def small_setting():
+def small_setting(monkeypatch):
     """Return a setting on stand-ins, small, without deep layers."""
     from benchmarks import gatys_step as race
 
+    monkeypatch.setattr("litgen.data.vgg.WIDTHS", (8, 8, 8, 8, 8))
     return dataclasses.replace(race.setting(32, ("conv1_1", "conv2_1")), style_weight=0.01)
 
 
-def test_both_descents_of_style_transfer_are_one(capsys):
+def test_both_descents_of_style_transfer_are_one(monkeypatch):
     """From one start, loss by loss: the usual closure's first three, and litgen's."""
     from benchmarks import gatys_step as race
     from litgen.style import gatys
 
-    given = small_setting()
+    given = small_setting(monkeypatch)
     goal = gatys.aim(given.network, given.content, given.style, race.CONTENT, given.style_layers)
 
     def loss(image):
@@ -722,7 +723,7 @@ def test_gatys_step_reports_ratios_and_losses(monkeypatch):
     """Two sizes; with quality, last losses of all three."""
     from benchmarks import gatys_step as race
 
-    given = small_setting()
+    given = small_setting(monkeypatch)
     monkeypatch.setattr(race, "setting", lambda side, layers: given)
     records = list(race.run(harness.Options(1, 0.0, True)))
     assert len(records) == 2

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from litgen import checkpoints, profiles, recipes, runs
+from litgen.data import vgg
 from litgen.data.sources import ImageSet, Record
 from litgen.recipes.gan import voxels
 
@@ -394,6 +395,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put 120 squares in the place of every set of images, for every reader."""
     sets = {"train": squares(120, "train"), "test": squares(60, "test")}
     faces = {"train": squares(90, "train", 32, 3), "test": squares(50, "test", 32, 3)}
+    monkeypatch.setattr(vgg, "WIDTHS", (8, 8, 8, 8, 8))  # of the kernels that stand in
     for name in ("mnist", "fashion_mnist"):
         module = importlib.import_module(f"litgen.data.{name}")
         monkeypatch.setattr(module, "load", sets.__getitem__)

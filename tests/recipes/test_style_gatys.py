@@ -6,7 +6,7 @@ import inspect
 import pytest
 import torch
 
-from litgen.data import paintings, photographs
+from litgen.data import paintings, photographs, vgg
 from litgen.recipes.style import gatys as recipe
 from litgen.runs import Run
 from litgen.style import gatys
@@ -24,6 +24,12 @@ TINY = dataclasses.replace(
     snapshots=3,
     mixed=False,
 )
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the random kernels that stand in for VGG's have few channels."""
+    monkeypatch.setattr(vgg, "WIDTHS", (8, 8, 8, 8, 8))
 
 
 def trained(config: recipe.Config, seed: int = 0) -> Run:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from litgen.data import vgg
 from litgen.recipes.style import gatys as recipe
 from litgen.recipes.style import gatys_layers as layers
 from litgen.style.gram import gram
@@ -15,6 +16,12 @@ TINY = layers.Config(
     ("conv1_1", "conv2_1"),
     ("conv1_1", "conv1_2"),
 )
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the random kernels that stand in for VGG's have few channels."""
+    monkeypatch.setattr(vgg, "WIDTHS", (8, 8, 8, 8, 8))
 
 
 def test_each_picture_meets_its_own_layers() -> None:
