@@ -1,6 +1,7 @@
 """Prove that the benchmarks compute the ratios they print, and race equal things."""
 
 import contextlib
+import dataclasses
 import json
 import warnings
 
@@ -144,8 +145,8 @@ def test_unknown_name_is_one_line(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     names = (
-        "cyclegan-step, dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, pix2pix-step, "
-        "realnvp-train, realnvp-sample, sgns, unet-step, vae-step, wgan-gp-step"
+        "cyclegan-step, dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, gatys-step, "
+        "pix2pix-step, realnvp-train, realnvp-sample, sgns, unet-step, vae-step, wgan-gp-step"
     )
     assert err == f"benchmarks: unknown benchmark 'vae-stepp'; there are: {names}\n"
 
@@ -680,3 +681,55 @@ def test_pix2pix_s_two_steps_are_one_game(norm, monkeypatch):
     for theirs, mine in zip(*made, strict=True):
         for a, b in zip(theirs.parameters(), mine.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+
+
+# style transfer ----------------------------------------------------------------------------------
+
+
+def small_setting(monkeypatch):
+    """Return a setting on stand-ins, small, without deep layers."""
+    from benchmarks import gatys_step as race
+
+    monkeypatch.setattr("litgen.data.vgg.WIDTHS", (8, 8, 8, 8, 8))
+    return dataclasses.replace(race.setting(32, ("conv1_1", "conv2_1")), style_weight=0.01)
+
+
+def test_both_descents_of_style_transfer_are_one(monkeypatch):
+    """From one start, loss by loss: the usual closure's first three, and litgen's."""
+    from benchmarks import gatys_step as race
+    from litgen.style import gatys
+
+    given = small_setting(monkeypatch)
+    goal = gatys.aim(given.network, given.content, given.style, race.CONTENT, given.style_layers)
+
+    def loss(image):
+        alpha = dict.fromkeys(race.CONTENT, 1.0)
+        return sum(gatys.losses(given.network, image, goal, alpha, given.shares())).item()
+
+    usual = race.UsualDescent(given)
+    assert usual.closure().item() == pytest.approx(loss(given.content), rel=1e-4)
+    names = [type(m).__name__ for m in usual.model]
+    assert names.count("Conv2d") == 9  # up to conv4_2, and no deeper
+    assert usual.step() > 1
+    ours = race.litgen_steps(given, mixed=False)
+    for _ in range(20):
+        image = next(ours)
+    assert loss(image) < loss(given.content)
+    assert loss(image) == pytest.approx(loss(usual.image.detach()), rel=0.1)
+    assert given.shares() == {"conv1_1": 0.005, "conv2_1": 0.005}
+
+
+def test_gatys_step_reports_ratios_and_losses(monkeypatch):
+    """Two sizes; with quality, last losses of all three."""
+    from benchmarks import gatys_step as race
+
+    given = small_setting(monkeypatch)
+    monkeypatch.setattr(race, "setting", lambda side, layers: given)
+    records = list(race.run(harness.Options(1, 0.0, True)))
+    assert len(records) == 2
+    for record in records:
+        assert record["ratio_float32"] > 0
+        assert record["best_peer"] == "usual"
+        losses = record["final_loss"]
+        assert set(losses) == {"usual", "litgen-float32", "litgen-shipped", "usual evaluations"}
+        assert losses["usual evaluations"] >= 100

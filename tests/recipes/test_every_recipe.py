@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from litgen import checkpoints, profiles, recipes, runs
+from litgen.data import vgg
 from litgen.data.sources import ImageSet, Record
 from litgen.recipes.gan import voxels
 
@@ -340,6 +341,19 @@ TINY["gan/voxels"] = TINY["gan/voxel_furniture"] = TINY["gan/voxel_pots"] = {
     "batch_size": 4,
     "moments": 3,
 }
+TINY["style/gatys"] = {
+    "side": 16,
+    "content_layers": ("conv2_1",),
+    "style_layers": ("conv1_1", "conv1_2"),
+    "style_weights": (0.1, 1.0),
+    "turns": 4,
+    "snapshots": 3,
+}
+TINY["style/gatys_layers"] = {
+    "descent": dataclasses.replace(recipes.load("style/gatys").GPU, side=16, turns=3),
+    "content_layers": ("conv1_1", "conv2_1"),
+    "style_layers": ("conv1_1",),
+}
 TINY["gan/voxel_rules"] = {
     "game": voxels.Config(latent=3, widths=(3,), turns=3, batch_size=4),
     "thresholds": (0.8, 1.0),
@@ -386,6 +400,7 @@ def put_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do so, for as long as the patch lasts."""
     sets = {"train": squares(120, "train"), "test": squares(60, "test")}
     faces = {"train": squares(90, "train", 32, 3), "test": squares(50, "test", 32, 3)}
+    monkeypatch.setattr(vgg, "WIDTHS", (8, 8, 8, 8, 8))  # of the kernels that stand in
     for name in ("mnist", "fashion_mnist"):
         module = importlib.import_module(f"litgen.data.{name}")
         monkeypatch.setattr(module, "load", sets.__getitem__)

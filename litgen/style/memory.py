@@ -1,0 +1,91 @@
+"""L-BFGS: a step by the curvature that the last steps met, for each example of a batch on its own.
+
+Chapter: book/style/gatys.md.  Proof: tests/style/test_memory.py.
+Paper: Liu & Nocedal, "On the limited memory BFGS method for large scale optimization" (1989).
+
+    s, y   change of the parameters in a step; change of the gradient
+    rho    1 / (s . y)
+    H      approximate inverse of the second derivatives, never written down
+
+torch.optim.LBFGS asks for the loss again and again in one step; this one uses the gradient that
+is there, so that `litgen.training.play` can play with it, and a batch of pictures with different
+losses shares its passes through the network but not its steps.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["LimitedMemory"]
+
+
+class LimitedMemory(torch.optim.Optimizer):
+    """L-BFGS without line search, each row of one parameter tensor with a memory of its own.
+
+    Implements eq:gatys-lbfgs. The first step has length rate x min(1, 1 / sum of absolute slopes)
+    times the gradient, later ones rate times H g, as in torch.optim.LBFGS.
+
+    Args:
+        x: (batch, ...), the parameters; rows are independent problems.
+        rate: factor of every step.
+        history: pairs (s, y) that are remembered.
+
+    Raises:
+        ValueError: a rate that is not positive, or no history.
+    """
+
+    def __init__(self, x: Tensor, rate: float = 1.0, history: int = 20):
+        if rate <= 0 or history < 1:
+            raise ValueError(f"rate and history must be positive, got {rate} and {history}")
+        super().__init__([x], {"rate": rate, "history": history})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move by what ``.grad`` says.
+
+        Raises:
+            ValueError: a closure, which is not needed here; or no gradient.
+        """
+        group = self.param_groups[0]
+        x = group["params"][0]
+        if closure is not None or x.grad is None:
+            raise ValueError("step takes no closure, and the gradient that is in .grad")
+        gradient = x.grad.flatten(1)
+        state = self.state[x]
+        if not state:
+            length = (1 / gradient.abs().sum(dim=1, keepdim=True)).clamp(max=1)
+            move = -group["rate"] * length.nan_to_num(0, 1, 1) * gradient
+            state.update(steps=[], changes=[], move=move)
+        else:
+            self._remember(state, gradient - state["gradient"], group["history"])
+            move = -group["rate"] * _times_inverse(state["steps"], state["changes"], gradient)
+        state.update(gradient=gradient.clone(), move=move)
+        x += move.view_as(x)
+
+    def _remember(self, state: dict[str, Any], change: Tensor, most: int) -> None:
+        """Keep the last step and the gradient's change; where they say nothing, zeros."""
+        step = state["move"]
+        useful = (step * change).sum(dim=1, keepdim=True) > 1e-10
+        state["steps"].append(step * useful)
+        state["changes"].append(change * useful)
+        if len(state["steps"]) > most:
+            del state["steps"][0], state["changes"][0]
+
+
+def _times_inverse(steps: list[Tensor], changes: list[Tensor], gradient: Tensor) -> Tensor:
+    """Return H g by the two loops: newest to oldest, a scale, oldest to newest."""
+    direction, shares = gradient, []
+    inner = [(s * y).sum(dim=1, keepdim=True) for s, y in zip(steps, changes, strict=True)]
+    rho = [torch.where(d > 0, 1 / d.clamp_min(1e-30), 0) for d in inner]
+    for s, y, r in zip(steps[::-1], changes[::-1], rho[::-1], strict=True):
+        shares.append(r * (s * direction).sum(dim=1, keepdim=True))
+        direction = direction - shares[-1] * y
+    scale = torch.ones_like(gradient[:, :1])
+    for y, d in zip(changes, inner, strict=True):  # the newest pair that says something
+        scale = torch.where(d > 0, d / y.square().sum(dim=1, keepdim=True).clamp_min(1e-30), scale)
+    direction = direction * scale
+    for s, y, r, share in zip(steps, changes, rho, shares[::-1], strict=True):
+        direction = direction + s * (share - r * (y * direction).sum(dim=1, keepdim=True))
+    return direction
