@@ -26,6 +26,8 @@ def adain(
 ) -> Float[Tensor, "batch channels height width"]:
     """Return the content's features with the style's moments. Implements eq:arb-adain.
 
+    For channels that do not move together it is eq:arb-diagonal, the cheapest map.
+
     Args:
         content: features.
         style: one picture for all, or one for each; sizes may differ.

@@ -12,7 +12,7 @@ it back. Each convolution but the last is followed by a norm whose gains and bia
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from litgen.shapes import Float
 from litgen.style.instance_norm import modulated
 
-__all__ = ["LEAST", "MOST", "Norm", "Padding", "TransferNetwork", "Upsampling", "field"]
+__all__ = ["LEAST", "MOST", "Norm", "Padding", "TransferNetwork", "Upsampling", "field", "steps"]
 
 Norm = Literal["instance", "batch"]
 Padding = Literal["reflect", "zeros"]
@@ -140,6 +140,41 @@ def _pairs(layers: nn.ModuleList) -> list[tuple[nn.Module, nn.Module]]:
     """Return the convolutions of residual blocks, two by two."""
     listed = list(layers)
     return list(zip(listed[::2], listed[1::2], strict=True))
+
+
+def steps(network: TransferNetwork) -> tuple[list[dict[str, Any]], Tensor]:
+    """Return what a network does, step by step, and its weights in that order: for the page.
+
+    A step is a "conv" (inputs, outputs, kernel, stride, and where its weights begin), a "norm"
+    (the next part of the style), "relu", "larger" (twice the size), "keep" or "add" (what was kept).
+
+    Raises:
+        ValueError: a network with batch norm, zero padding or transposed convolutions.
+    """
+    variants = network.norm, network.last.padding_mode, network.upsampling
+    if variants != ("instance", "reflect", "nearest"):
+        raise ValueError(f"the page knows the papers' network only, not {variants}")
+    found: list[dict[str, Any]] = []
+    weights: list[Tensor] = []
+
+    def conv(layer: nn.Module) -> dict[str, Any]:
+        assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+        shape = {"inputs": layer.in_channels, "outputs": layer.out_channels}
+        size = {"kernel": layer.kernel_size[0], "stride": layer.stride[0]}
+        offset = sum(w.numel() for w in weights)
+        weights.extend([layer.weight.flatten(), layer.bias])
+        return {"type": "conv", "offset": offset} | shape | size
+
+    norm, relu = {"type": "norm"}, {"type": "relu"}
+    for layer in network.down:
+        found += [conv(layer), norm, relu]
+    for first, second in _pairs(network.blocks):
+        found += [{"type": "keep"}, conv(first), norm, relu, conv(second), norm, {"type": "add"}]
+    for up in network.up:
+        assert isinstance(up, nn.Sequential)
+        found += [{"type": "larger"}, conv(up[1]), norm, relu]
+    found.append(conv(network.last))
+    return found, torch.cat(weights)
 
 
 def field(network: TransferNetwork, place: int) -> tuple[int, int]:
