@@ -85,7 +85,7 @@ class Config:
     styles: tuple[int, ...] = (1, 6)
     size: int = 128
     side: int = 48
-    pool: int = 64
+    pool: int = 240
     widths: tuple[int, ...] = (16, 24)
     blocks: int = 3
     kernel: int = 5
@@ -94,10 +94,10 @@ class Config:
     upsampling: Upsampling = "nearest"
     content_layer: str = "conv2_2"
     style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1")
-    style_weight: float = 1.0
-    turns: int = 400
+    style_weight: float = 0.5
+    turns: int = 540
     batch_size: int = 2
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     slow_steps: int = 100
     slow_rate: float = 0.03
     test_crops: int = 2
@@ -302,7 +302,7 @@ def optimised(
         steps: of the optimiser.
         rate: its learning rate.
     """
-    pixels = start.clone().requires_grad_()
+    pixels = nn.Parameter(start.clone())
     optimizer = torch.optim.Adam([pixels], rate)
     moving = Player(
         "pixels", optimizer, lambda _: judged(pixels.clamp(0, 1), content, style).total.sum()
