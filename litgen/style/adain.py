@@ -57,7 +57,8 @@ def root(matrix: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
     values, vectors = torch.linalg.eigh(matrix)
     if values.min() < -1e-5 * values.abs().max():
         raise ValueError(f"the matrix has the eigenvalue {values.min().item():.3g}")
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    found: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return found
 
 
 def gaussian_map(
@@ -74,7 +75,8 @@ def gaussian_map(
         raise ValueError(f"covariances have shapes {tuple(cov.shape)}, {tuple(wanted_cov.shape)}")
     half = root(cov)
     inverse = torch.linalg.inv(half)
-    return inverse @ root(half @ wanted_cov @ half) @ inverse
+    found: Tensor = inverse @ root(half @ wanted_cov @ half) @ inverse
+    return found
 
 
 def gaussian_cost(

@@ -21,7 +21,7 @@ __all__ = ["StylePredictor", "statistics"]
 
 
 def statistics(features: Sequence[Float[Tensor, "batch _ _ _"]]) -> Float[Tensor, "batch numbers"]:
-    """Return means, then deviations, of all channels, layer by layer. Implements eq:arb-statistics.
+    """Return means, then deviations, of channels, layer by layer. Implements eq:arb-statistics.
 
     Raises:
         ValueError: no features.
@@ -42,7 +42,7 @@ class StylePredictor(nn.Module):
         plain: the style that is predicted for mean statistics at first.
 
     Raises:
-        ValueError: a mean and deviations of different lengths, or a deviation that is not positive.
+        ValueError: a mean and deviations of different lengths, or one that is not positive.
     """
 
     mean: Tensor

@@ -146,7 +146,7 @@ def steps(network: TransferNetwork) -> tuple[list[dict[str, Any]], Tensor]:
     """Return what a network does, step by step, and its weights in that order: for the page.
 
     A step is a "conv" (inputs, outputs, kernel, stride, and where its weights begin), a "norm"
-    (the next part of the style), "relu", "larger" (twice the size), "keep" or "add" (what was kept).
+    (the next part of the style), "relu", "larger" (twice the size), "keep" or "add" (that).
 
     Raises:
         ValueError: a network with batch norm, zero padding or transposed convolutions.
@@ -158,7 +158,8 @@ def steps(network: TransferNetwork) -> tuple[list[dict[str, Any]], Tensor]:
     weights: list[Tensor] = []
 
     def conv(layer: nn.Module) -> dict[str, Any]:
-        assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+        assert isinstance(layer, nn.Conv2d)
+        assert layer.bias is not None
         shape = {"inputs": layer.in_channels, "outputs": layer.out_channels}
         size = {"kernel": layer.kernel_size[0], "stride": layer.stride[0]}
         offset = sum(w.numel() for w in weights)

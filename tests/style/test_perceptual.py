@@ -30,7 +30,8 @@ def test_the_loss_is_content_plus_weighted_style(normal: Normal) -> None:
     found = JUDGE(x, JUDGE.content(content), JUDGE.style(painting))
     for b in range(2):
         kept = sum(
-            ((p**2 - q**2) ** 2).item() for p, q in zip(x[b].flatten(), content[b].flatten())
+            ((p**2 - q**2) ** 2).item()
+            for p, q in zip(x[b].flatten(), content[b].flatten(), strict=True)
         )
         assert found.content[b].item() == pytest.approx(kept / (2 * 3 * 24), rel=1e-5)
         taken = 0.0

@@ -135,7 +135,7 @@ def test_zero_padding_shows_at_the_border() -> None:
 
 
 def test_transposed_convolutions_make_a_checkerboard() -> None:
-    """What goes wrong: constant features come out in a 2x2 pattern; enlarged ones stay constant."""
+    """What goes wrong: constant features come out in a 2x2 pattern, enlarged ones constant."""
     flat = torch.ones(1, 6, 8, 8).double()
     for upsampling, even in (("nearest", True), ("transposed", False)):
         out = network(upsampling=upsampling).up[0](flat)[..., 2:-2, 2:-2]
@@ -167,3 +167,36 @@ def test_pictures_and_styles_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="the kernel's side must be odd, got 4"):
         TransferNetwork(kernel=4)
     assert (transfer_network.LEAST, transfer_network.MOST) == (16, 4096)
+
+
+def test_the_steps_for_the_page_are_the_network(normal: Normal) -> None:
+    """eq:arb-network: an interpreter of a few lines, given steps and flat weights, paints alike."""
+    net = network()
+    style = style_of(net, normal)
+    x = torch.rand(1, 3, 16, 20, dtype=torch.float64)
+    listed, weights = transfer_network.steps(net)
+    h, at, kept = x - 0.5, 0, x
+    for step in listed:
+        if step["type"] == "conv":
+            shape = step["outputs"], step["inputs"], step["kernel"], step["kernel"]
+            end = step["offset"] + shape[0] * shape[1] * shape[2] ** 2
+            kernel = weights[step["offset"] : end].view(shape)
+            padded = F.pad(h, [step["kernel"] // 2] * 4, mode="reflect")
+            h = F.conv2d(padded, kernel, weights[end : end + shape[0]], step["stride"])
+        elif step["type"] == "norm":
+            c = h.shape[1]
+            gain, bias = style[0, at : at + c], style[0, at + c : at + 2 * c]
+            h, at = F.instance_norm(h, weight=gain, bias=bias), at + 2 * c
+        elif step["type"] == "relu":
+            h = h.relu()
+        elif step["type"] == "larger":
+            h = F.interpolate(h, scale_factor=2)
+        elif step["type"] == "keep":
+            kept = h
+        else:
+            assert step["type"] == "add"
+            h = h + kept
+    torch.testing.assert_close(h.sigmoid(), net(x, style))
+    assert len(weights) == sum(p.numel() for p in net.parameters())
+    with pytest.raises(ValueError, match="the page knows the papers' network only, not"):
+        transfer_network.steps(network(norm="batch"))

@@ -4,8 +4,9 @@ Chapter: book/style/arbitrary.md.  Proof: tests/recipes/test_style_arbitrary.py.
 Reference: Ghiasi, Lee, Kudlur, Dumoulin & Shlens, "Exploring the structure of a real-time,
 arbitrary neural artistic stylization network" (2017).
 
-Styles are crops of six paintings, so that there are more than six of them. Two paintings are held out. What the network predicts for them is compared with the least loss that
-any style of the training gives them, and with the pixels that are optimised for them.
+Styles are crops of six paintings, so that there are more than six of them. Two paintings are held
+out. What the network predicts for them is compared with the least loss that any style of the
+training gives them, and with the pixels that are optimised for them.
 """
 
 import dataclasses
@@ -46,6 +47,8 @@ __all__ = [
 HELD_OUT = (0, 3)
 """The paintings that nothing is trained on, as places in `paintings.NAMES`."""
 
+BASE = dataclasses.replace(fast.CPU, styles=(1, 2, 4, 5, 6, 7), turns=360)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -59,7 +62,7 @@ class Config:
         crop: side of these crops, in pixels.
     """
 
-    base: fast.Config = dataclasses.replace(fast.CPU, styles=(1, 2, 4, 5, 6, 7), turns=360)
+    base: fast.Config = BASE
     bottleneck: int = 12
     variants: int = 8
     crop: int = 96
@@ -199,7 +202,7 @@ def measure(config: Config, found: fast.Material, reader: Reader) -> dict[str, f
         with torch.no_grad():
             return found.judge(painted, content, grams).total.mean().item()
 
-    metrics = {}
+    metrics: dict[str, float] = {}
     for kind, places in (("seen", base.styles), ("held_out", HELD_OUT)):
         rows: dict[str, list[float]] = {}
         for place in places:
@@ -252,7 +255,8 @@ def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "c
     wanted = [fast.shrunk(images[i], config.base.size) for i in HELD_OUT]
     numbers = styles_of(found.judge, wanted).numbers[torch.arange(count) % len(HELD_OUT)]
     rows = torch.randint(len(found.test), (count,), generator=generator)
-    return reader(found.test[rows], numbers)
+    painted: Tensor = reader(found.test[rows], numbers)
+    return painted
 
 
 def evaluate(run: Run, device: torch.device) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Train one network that paints in several styles in one pass, and measure it against the slow way.
+"""Train a network that paints in several styles in one pass; measure it against the slow way.
 
 Chapter: book/style/arbitrary.md.  Proof: tests/recipes/test_style_fast.py.
 References: Johnson, Alahi & Fei-Fei, "Perceptual losses for real-time style transfer and
@@ -200,7 +200,7 @@ def crops(
 
 
 def judge(config: Config, photos: list[Tensor], device: torch.device) -> tuple[Judge, Any]:
-    """Return the judge, in units in which features have mean 1 on photographs, and VGG's record."""
+    """Return the judge, whose features have mean 1 on the photographs, and VGG's record."""
     loaded = vgg.load()
     last = max(loaded.names.index(n) for n in (*config.style_layers, config.content_layer))
     kept = slice(0, last + 1)
@@ -312,7 +312,7 @@ def optimised(
 
 
 def train(config: Config, seed: int, device: torch.device) -> Run:
-    """Train; keep network and styles, the curve, and what the slow way reaches on the same crops."""
+    """Train; keep network, styles, curve, and what the slow way reaches on the same crops."""
     found = material(config, seed, device)
     losses: list[Tensor] = []
     checkpoints.current().keep(losses=losses)
@@ -401,7 +401,8 @@ def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "c
     photo = shrunk(photographs.load().images[HELD_OUT], config.size)
     which = torch.arange(count) % len(config.styles)
     images = crops([photo], count, config.side, generator)
-    return painter(images, torch.eye(len(config.styles))[which])
+    painted: Tensor = painter(images, torch.eye(len(config.styles))[which])
+    return painted
 
 
 def evaluate(run: Run, device: torch.device) -> dict[str, float]:
