@@ -76,6 +76,7 @@ class Config:
         turns: updates.
         batch_size: crops in a step; styles take turns.
         learning_rate: of Adam at its highest; it rises and falls once.
+        style_rate: the same for gains and biases, which are few and shall part.
         slow_steps: of the optimiser that moves pixels, for comparison.
         slow_rate: of its Adam, in pixels of [0, 1].
         test_crops: of the held-out photograph, for each style.
@@ -98,6 +99,7 @@ class Config:
     turns: int = 540
     batch_size: int = 2
     learning_rate: float = 3e-3
+    style_rate: float = 2e-2
     slow_steps: int = 100
     slow_rate: float = 0.03
     test_crops: int = 2
@@ -118,6 +120,7 @@ GPU = Config(
     turns=20_000,
     batch_size=8,
     learning_rate=1e-3,
+    style_rate=5e-3,
     test_crops=4,
 )
 
@@ -257,9 +260,11 @@ def fit(config: Config, found: Material, seed: int) -> Iterator[Progress]:
     torch.manual_seed(seed)  # weights
     device, count = found.pool.device, len(config.styles)
     painter = Painter(config).to(device)
-    optimizer = torch.optim.Adam(painter.parameters(), config.learning_rate)
+    rates = [config.learning_rate, config.style_rate]
+    parts = list(painter.network.parameters()), [painter.styles]
+    optimizer = torch.optim.Adam([{"params": part} for part in parts], config.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.turns + 1, pct_start=0.15
+        optimizer, rates, total_steps=config.turns + 1, pct_start=0.15
     )
     one_hot = torch.eye(count, device=device)
     turns = {"done": torch.zeros((), dtype=torch.int64)}
