@@ -2611,10 +2611,11 @@
     }
 
     function put(target, planes) {
-      const image = target.getContext("2d").createImageData(side, side);
+      const context = target.getContext("2d", { willReadFrequently: true });
+      const image = context.createImageData(side, side);
       const area = side * side;
       for (let i = 0; i < area; i++) image.data.set([0, 1, 2].map((c) => 255 * planes[c * area + i]).concat(255), 4 * i);
-      target.getContext("2d").putImageData(image, 0, 0);
+      context.putImageData(image, 0, 0);
     }
 
     const chosen = () => Array.from(pixels.subarray(photo.value * 3 * side * side, (+photo.value + 1) * 3 * side * side), (v) => v / 255);
