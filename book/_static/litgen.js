@@ -2518,6 +2518,145 @@
     ];
   };
 
+  // A photograph painted in two styles at once: gains and biases are blended, then one pass is made.
+  makers["style-blend"] = function (payload) {
+    const weights = tinynet.halves(payload.weights);
+    const styles = tinynet.halves(payload.styles);
+    const pixels = tinynet.bytes(payload.images);
+    const { side, names, photographs, steps } = payload;
+    const numbers = styles.length / names.length;
+    const canvas = (label) => element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": label });
+    const [before, after] = ["The photograph", "The photograph in the blend of styles"].map(canvas);
+    const options = (list, chosen) => list.map((name, i) => element("option", i === chosen ? { value: i, selected: "" } : { value: i }, name));
+    const photo = element("select", {}, ...options(photographs, 0));
+    const [left, right] = [0, 1].map((i) => element("select", {}, ...options(names, i)));
+    const slider = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: 0.5 });
+    const text = element("output", { "aria-live": "off" });
+
+    // What lies outside is mirrored at the border's pixels, which are not repeated.
+    const mirrored = (i, n) => (i < 0 ? -i : i >= n ? 2 * n - 2 - i : i);
+
+    function convolved(x, n, step) {
+      const { inputs, outputs, kernel, stride, offset } = step;
+      const pad = (kernel - 1) / 2;
+      const wide = n + 2 * pad;
+      const padded = new Float32Array(inputs * wide * wide);
+      for (let c = 0, at = 0; c < inputs; c++) {
+        for (let row = -pad; row < n + pad; row++) {
+          const from = (c * n + mirrored(row, n)) * n;
+          for (let column = -pad; column < n + pad; column++) padded[at++] = x[from + mirrored(column, n)];
+        }
+      }
+      const size = Math.floor((n - 1) / stride) + 1;
+      const y = new Float32Array(outputs * size * size);
+      const bias = offset + outputs * inputs * kernel * kernel;
+      let next = offset;
+      for (let o = 0; o < outputs; o++) {
+        y.fill(weights[bias + o], o * size * size, (o + 1) * size * size);
+        for (let i = 0; i < inputs; i++) {
+          for (let a = 0; a < kernel; a++) {
+            for (let b = 0; b < kernel; b++) {
+              const weight = weights[next++];
+              for (let r = 0; r < size; r++) {
+                const from = (i * wide + r * stride + a) * wide + b;
+                const to = (o * size + r) * size;
+                for (let c = 0; c < size; c++) y[to + c] += weight * padded[from + c * stride];
+              }
+            }
+          }
+        }
+      }
+      return [y, size];
+    }
+
+    function normed(x, n, gains, biases) {
+      const area = n * n;
+      const y = new Float32Array(x.length);
+      for (let c = 0; c * area < x.length; c++) {
+        const channel = x.subarray(c * area, (c + 1) * area);
+        const mean = channel.reduce((sum, v) => sum + v, 0) / area;
+        const variance = channel.reduce((sum, v) => sum + (v - mean) ** 2, 0) / area;
+        const scale = gains[c] / Math.sqrt(variance + 1e-5);
+        for (let i = 0; i < area; i++) y[c * area + i] = (channel[i] - mean) * scale + biases[c];
+      }
+      return y;
+    }
+
+    function larger(x, n) {
+      const y = new Float32Array(4 * x.length);
+      for (let i = 0; i < y.length; i++) {
+        const row = Math.floor(i / (2 * n));
+        y[i] = x[(row >> 1) * n + ((i % (2 * n)) >> 1)];
+      }
+      return y;
+    }
+
+    // Planes of red, green and blue in [0, 1], and a weight for each style, to planes in [0, 1].
+    function compute(image, shares) {
+      const style = Float32Array.from({ length: numbers }, (_, k) => shares.reduce((sum, w, i) => sum + w * styles[i * numbers + k], 0));
+      let x = Float32Array.from(image, (v) => v - 0.5);
+      let [n, at, kept] = [Math.sqrt(image.length / 3), 0, null];
+      for (const step of steps) {
+        if (step.type === "conv") [x, n] = convolved(x, n, step);
+        else if (step.type === "norm") {
+          const count = x.length / (n * n);
+          x = normed(x, n, style.subarray(at, at + count), style.subarray(at + count, at + 2 * count));
+          at += 2 * count;
+        } else if (step.type === "relu") x = x.map((v) => Math.max(0, v));
+        else if (step.type === "larger") [x, n] = [larger(x, n), 2 * n];
+        else if (step.type === "keep") kept = x;
+        else x = x.map((v, i) => v + kept[i]);
+      }
+      return x.map((v) => 1 / (1 + Math.exp(-v)));
+    }
+
+    function put(target, planes) {
+      const context = target.getContext("2d", { willReadFrequently: true });
+      const image = context.createImageData(side, side);
+      const area = side * side;
+      for (let i = 0; i < area; i++) image.data.set([0, 1, 2].map((c) => 255 * planes[c * area + i]).concat(255), 4 * i);
+      context.putImageData(image, 0, 0);
+    }
+
+    const chosen = () => Array.from(pixels.subarray(photo.value * 3 * side * side, (+photo.value + 1) * 3 * side * side), (v) => v / 255);
+
+    function draw() {
+      const share = +slider.value;
+      const shares = names.map((_, i) => (i === +left.value ? 1 - share : 0) + (i === +right.value ? share : 0));
+      const image = chosen();
+      put(before, image);
+      put(after, compute(image, shares));
+      const percent = Math.round(100 * share);
+      text.textContent = `${photographs[photo.value]}: ${100 - percent} % ${names[left.value]}, ${percent} % ${names[right.value]}`;
+      slider.setAttribute("aria-valuetext", `${percent} % ${names[right.value]}`);
+    }
+
+    // A pass takes a tenth of a second or so: one for each frame, however fast the slider moves.
+    let waits = false;
+    function soon() {
+      if (waits) return;
+      waits = true;
+      root.requestAnimationFrame(() => {
+        waits = false;
+        draw();
+      });
+    }
+
+    function choose(which, first, second, share) {
+      [photo.value, left.value, right.value, slider.value] = [which, first, second, share];
+      draw();
+      return Array.from(after.getContext("2d").getImageData(0, 0, side, side).data);
+    }
+
+    [photo, left, right, slider].forEach((control) => control.addEventListener("input", soon));
+    draw();
+    litgen.widgets["style-blend"] = { compute: (image, shares) => [...compute(image, shares)], choose, chosen, text: () => text.textContent };
+    return [
+      element("div", { class: "litgen-panes" }, before, after),
+      element("div", { class: "litgen-controls" }, element("label", {}, "photograph", photo), element("label", {}, "from", left), element("label", {}, "to", right), element("label", {}, "blend", slider), text),
+    ];
+  };
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

@@ -19,6 +19,7 @@ from litgen import checkpoints, profiles, recipes, runs
 from litgen.data import vgg
 from litgen.data.sources import ImageSet, Record
 from litgen.recipes.gan import voxels
+from litgen.recipes.style import fast
 
 CPU = torch.device("cpu")
 TINY: dict[str, dict[str, Any]] = {
@@ -331,6 +332,27 @@ TINY: dict[str, dict[str, Any]] = {
         "samples": 3,
     },
     "vae/moons": {"hidden": (8,), "steps": 4, "batch_size": 50, "samples": 3},
+}
+TINY["style/fast"] = {
+    "styles": (0, 2),
+    "size": 24,
+    "side": 16,
+    "pool": 6,
+    "widths": (3, 4),
+    "blocks": 1,
+    "kernel": 3,
+    "content_layer": "conv1_2",
+    "style_layers": ("conv1_1", "conv2_1"),
+    "turns": 4,
+    "batch_size": 2,
+    "slow_steps": 3,
+    "test_crops": 1,
+}
+TINY["style/arbitrary"] = {
+    "base": fast.Config(**TINY["style/fast"] | {"turns": 3}),
+    "bottleneck": 2,
+    "variants": 2,
+    "crop": 20,
 }
 TINY["applications/slices_brain"] = TINY["applications/slices"] | {"sizes": (4,)}
 TINY["applications/spikes_soft"] = TINY["applications/spikes_free"] = TINY["applications/spikes"]

@@ -1,0 +1,181 @@
+"""Proof for litgen/recipes/style/fast.py, on drawn pictures and random kernels in VGG's place."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from litgen import runs
+from litgen.data import paintings, photographs
+from litgen.recipes.style import fast
+
+CPU = torch.device("cpu")
+TINY = dataclasses.replace(
+    fast.CPU,
+    styles=(0, 2),
+    size=32,
+    side=16,
+    pool=8,
+    widths=(4, 6),
+    blocks=1,
+    kernel=3,
+    content_layer="conv1_2",
+    style_layers=("conv1_1", "conv2_1"),
+    turns=12,
+    slow_steps=10,
+    test_crops=2,
+    mixed=False,
+)
+
+
+@pytest.fixture(scope="module")
+def run() -> runs.Run:
+    """Return a tiny run, trained once on what stands in offline."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LITGEN_OFFLINE", "1")
+        patch.setenv("LITGEN_CACHE", "/nonexistent/litgen")
+        return runs.train("style/fast", "cpu", seed=1, config=TINY)
+
+
+def test_shrinking_averages() -> None:
+    """The shorter side gets the size; halving is the mean of four; too small is an error."""
+    image = torch.randint(0, 256, (3, 8, 12), generator=torch.Generator().manual_seed(0))
+    image = image.to(torch.uint8)
+    found = fast.shrunk(image, 4)
+    assert found.shape == (3, 4, 6)
+    torch.testing.assert_close(found[1, 2, 3], image[1, 4:6, 6:8].float().mean() / 255)
+    assert fast.shrunk(image, 8).max() == image.max() / 255
+    with pytest.raises(ValueError, match="a picture of 8x12 cannot be shrunk to 9"):
+        fast.shrunk(image, 9)
+
+
+def test_crops_are_parts_of_the_pictures_in_turn() -> None:
+    """Each is found in its picture, every other round mirrored; all corners are reached."""
+    pictures = [torch.rand(3, 6, 7), torch.rand(3, 5, 9)]
+    found = fast.crops(pictures, 40, 4, torch.Generator().manual_seed(0))
+    corners = set()
+    for k, crop in enumerate(found):
+        image = pictures[k % 2]
+        looked = crop.flip(2) if k // 2 % 2 else crop
+        places = [
+            (k % 2, a, b)
+            for a in range(image.shape[1] - 3)
+            for b in range(image.shape[2] - 3)
+            if torch.equal(image[:, a : a + 4, b : b + 4], looked)
+        ]
+        assert len(places) == 1
+        corners |= set(places)
+    assert {a for which, a, _ in corners if which == 0} == {0, 1, 2}
+    assert {b for which, _, b in corners if which == 1} == set(range(6))
+
+
+def test_material_keeps_the_held_out_photograph_apart() -> None:
+    """Crops for training are of the other four; content and Gram matrices are the judge's own."""
+    found = fast.material(TINY, 0, CPU)
+    assert found.pool.shape == (8, 3, 16, 16)
+    assert found.test.shape == (4, 3, 16, 16)
+    held_out = fast.shrunk(photographs.load().images[fast.HELD_OUT], 32)
+    windows = held_out.unfold(1, 16, 1).unfold(2, 16, 1).permute(1, 2, 0, 3, 4).flatten(0, 1)
+
+    def inside(crop: Tensor) -> bool:
+        return bool((windows == crop).flatten(1).all(dim=1).any())
+
+    assert all(inside(crop) or inside(crop.flip(2)) for crop in found.test)
+    assert not any(inside(crop) or inside(crop.flip(2)) for crop in found.pool)
+    torch.testing.assert_close(found.content[2:3], found.judge.content(found.pool[2:3]))
+    style = fast.shrunk(paintings.load().images[2], 32)
+    for gram, expected in zip(found.grams, found.judge.style(style[None]), strict=True):
+        torch.testing.assert_close(gram[1:2], expected)
+    assert {record["name"] for record in found.records} == set(fast.DATA)
+    other = fast.material(TINY, 1, CPU)
+    assert torch.equal(other.test, found.test)
+    assert not torch.equal(other.pool, found.pool)
+    with pytest.raises(ValueError, match="crops of 40 from pictures of 32 pixels"):
+        fast.material(dataclasses.replace(TINY, side=40), 0, CPU)
+
+
+def test_training_lowers_the_loss_and_the_numbers_are_what_they_say(run: runs.Run) -> None:
+    """eq:arb-loss by hand on the test crops, style by style; the ratio is of the two losses."""
+    painter, found = fast.restore(run), fast.material(TINY, 1, CPU)
+    metrics = run.metrics
+    total, kept, taken, untouched = [], [], [], []
+    for i, crop in enumerate(found.test):
+        wanted = [gram[i % 2 : i % 2 + 1] for gram in found.grams]
+        content = found.judge.content(crop[None])
+        weights = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[i % 2 : i % 2 + 1]
+        parts = found.judge(painter(crop[None], weights), content, wanted)
+        total.append(parts.total.item())
+        kept.append(parts.content.item())
+        taken.append(parts.style.item())
+        untouched.append(found.judge(crop[None], content, wanted).total.item())
+    for name, values in (
+        ("network_loss", total),
+        ("network_content", kept),
+        ("network_style", taken),
+        ("untouched_loss", untouched),
+    ):
+        assert metrics[name] == pytest.approx(sum(values) / 4, rel=1e-3)
+    assert metrics["loss_ratio"] == pytest.approx(metrics["network_loss"] / metrics["slow_loss"])
+    assert metrics["slow_loss"] < metrics["untouched_loss"]
+    assert metrics["slow_loss"] == run.history["slow_loss"][-1]
+    assert len(run.history["slow_loss"]) == 10
+    assert run.history["slow_loss"] == sorted(run.history["slow_loss"], reverse=True)
+    assert run.history["loss"][-1] < run.history["loss"][0]
+    assert metrics["turns"] == 12
+    assert metrics["style_parameters"] == painter.network.style_numbers == painter.styles.shape[1]
+    weights_count = sum(p.numel() for p in painter.network.parameters())
+    assert metrics["network_parameters"] == weights_count
+    assert run.tensors["slow.images"].shape == (4, 3, 16, 16)
+    assert (painter.styles - painter.network.plain()).abs().min(dim=1).values.max() >= 0
+    assert (painter.styles[0] - painter.styles[1]).abs().max() > 1e-3
+
+
+def test_a_painter_blends_its_styles() -> None:
+    """eq:arb-blend goes into the network: unit weights are rows, halves their mean."""
+    torch.manual_seed(0)
+    painter = fast.Painter(TINY)
+    torch.nn.init.normal_(painter.styles)
+    x = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(
+        painter(x, torch.eye(2)), painter.network(x, painter.styles), rtol=1e-5, atol=1e-6
+    )
+    half = painter(x, torch.tensor([[0.5, 0.5]]))
+    torch.testing.assert_close(half, painter.network(x, painter.styles.mean(0, keepdim=True)))
+
+
+def test_the_slow_way_is_adam_on_pixels() -> None:
+    """A loop with torch's own Adam gives the same pictures; they stay in [0, 1]."""
+    found = fast.material(TINY, 0, CPU)
+    style = [gram[:1] for gram in found.grams]
+    start, content = found.test[:2], found.test_content[:2]
+    ways = list(fast.optimised(found.judge, start, content, style, 5, 0.1))
+    pixels = start.clone().requires_grad_()
+    adam = torch.optim.Adam([pixels], 0.1)
+    for way in ways:
+        adam.zero_grad()
+        found.judge(pixels.clamp(0, 1), content, style).total.sum().backward()
+        adam.step()
+        torch.testing.assert_close(way, pixels.detach().clamp(0, 1))
+    assert len(ways) == 5
+    assert (ways[-1] - start).abs().max() > 0.2
+
+
+def test_the_network_is_built_as_asked() -> None:
+    """Broken variants reach the network."""
+    config = dataclasses.replace(TINY, norm="batch", padding="zeros", upsampling="transposed")
+    network = fast.Painter(config).network
+    assert (network.norm, network.upsampling) == ("batch", "transposed")
+    assert network.last.padding_mode == "zeros"
+    assert fast.CPU.norm == fast.GPU.norm == "instance"
+
+
+def test_samples_evaluation_and_config(run: runs.Run) -> None:
+    """Samples are painted crops in turn; measuring again gives the same; tuples come back."""
+    assert fast.config_of(run) == TINY
+    found = fast.sample(run, 3, torch.Generator().manual_seed(0))
+    assert found.shape == (3, 3, 16, 16)
+    assert 0 <= found.min() < found.max() <= 1
+    again = fast.evaluate(run, CPU)
+    assert again == pytest.approx(run.metrics, rel=1e-4)
+    assert fast.data(TINY) == ("vgg", "paintings", "photographs")

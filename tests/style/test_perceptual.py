@@ -1,0 +1,72 @@
+"""Proof for litgen/style/perceptual.py: loops over a made-up network's features."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from litgen.style.perceptual import Judge, Parts
+
+Normal = Callable[..., Tensor]
+
+
+def features(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Stand for VGG: pictures themselves, their squares, and their sums of two rows."""
+    known = {
+        "same": images,
+        "square": images**2,
+        "rows": images[:, :, ::2] + images[:, :, 1::2],
+    }
+    return {name: known[name] for name in layers}
+
+
+JUDGE = Judge(features, "square", ("same", "rows"), 2.5)
+
+
+def test_the_loss_is_content_plus_weighted_style(normal: Normal) -> None:
+    """eq:arb-loss by loops over channels and places; one number a picture."""
+    x, content, painting = normal(2, 3, 4, 6), normal(2, 3, 4, 6), normal(1, 3, 8, 8)
+    found = JUDGE(x, JUDGE.content(content), JUDGE.style(painting))
+    for b in range(2):
+        kept = sum(
+            ((p**2 - q**2) ** 2).item()
+            for p, q in zip(x[b].flatten(), content[b].flatten(), strict=True)
+        )
+        assert found.content[b].item() == pytest.approx(kept / (2 * 3 * 24), rel=1e-5)
+        taken = 0.0
+        for name in ("same", "rows"):
+            f, g = features(x, [name])[name][b], features(painting, [name])[name][0]
+            for i in range(3):
+                for j in range(3):
+                    gap = (f[i] * f[j]).mean() - (g[i] * g[j]).mean()
+                    taken += gap.item() ** 2 / (4 * 9)
+        assert found.style[b].item() == pytest.approx(taken, rel=1e-4)
+        assert found.total[b].item() == pytest.approx(
+            found.content[b].item() + 2.5 * found.style[b].item(), rel=1e-6
+        )
+
+
+def test_the_content_itself_costs_no_content_and_the_style_no_style(normal: Normal) -> None:
+    """eq:arb-loss: each term is 0 where it should be, and moves what it should."""
+    x = normal(2, 3, 4, 6)
+    own = JUDGE(x, JUDGE.content(x), JUDGE.style(x))
+    assert own.total.abs().max() < 1e-9
+    y = x.clone().requires_grad_()
+    other = JUDGE(y, JUDGE.content(normal(2, 3, 4, 6)), JUDGE.style(x[:1]))
+    other.total.sum().backward()
+    assert y.grad is not None
+    assert y.grad.abs().min() > 0
+    assert other.style[0] < 1e-9 < other.style[1]
+
+
+def test_matrices_that_do_not_fit(normal: Normal) -> None:
+    """One Gram matrix for two layers is an error, not half a loss."""
+    x = normal(2, 3, 4, 6)
+    with pytest.raises(ValueError, match="1 Gram matrices for 2 layers"):
+        JUDGE(x, JUDGE.content(x), JUDGE.style(x)[:1])
+
+
+def test_parts_add_up() -> None:
+    """The weight is on the style."""
+    assert Parts(torch.tensor([1.0]), torch.tensor([10.0]), 0.1).total.item() == pytest.approx(2.0)
