@@ -15,6 +15,7 @@ Reference: Hadjeres, Pachet & Nielsen, "DeepBach: a Steerable Model for Bach Cho
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -196,7 +197,7 @@ def decode(grid: Grid, name: str = "decoded") -> Score:
         letters = alphabet(voice)
         begins = [i for i, token in enumerate(row) if token != HOLD] + [steps]
         notes = []
-        for start, end in zip(begins, begins[1:], strict=False):
+        for start, end in pairwise(begins):
             if row[start] == REST:
                 continue
             try:
@@ -209,7 +210,7 @@ def decode(grid: Grid, name: str = "decoded") -> Score:
     bar, metre = grid.bar[kept], grid.metre[kept]
     bars = tuple(grid.unit * int((bar == b).nonzero()[0]) for b in bar.unique().tolist())
     first = bars[1] if len(bars) > 1 else 0
-    cut_short = steps and int(metre[0]) or (len(bars) > 2 and first < bars[2] - bars[1])
+    cut_short = (steps and int(metre[0])) or (len(bars) > 2 and first < bars[2] - bars[1])
     pickup = first if cut_short else 0
     return Score(name, tuple(voices), bars, pickup, steps * grid.unit, grid.sharps)
 
