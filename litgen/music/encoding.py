@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ __all__ = [
     "alphabet",
     "cut",
     "decode",
+    "described",
     "encode",
     "padded",
     "room",
@@ -283,3 +285,16 @@ def cut(grid: Grid, start: int, stop: int) -> Grid:
     return Grid(
         grid.tokens[:, start:stop], *(row[start:stop] for row in rows), grid.unit, grid.sharps
     )
+
+
+def described(grid: Grid, name: str) -> dict[str, Any]:
+    """Return a grid for the book's page: lists of whole numbers, and its name.
+
+    Raises:
+        ValueError: a padded grid, or one whose steps are no 16ths.
+    """
+    if not bool(grid.active.all()) or grid.unit != SIXTEENTH:
+        raise ValueError(f"{name} is padded, or its steps of {grid.unit} 32nds are no 16ths")
+    rows = {"metre": grid.metre, "fermata": grid.fermata.int(), "bar": grid.bar}
+    tokens = {"name": name, "tokens": grid.tokens.tolist(), "sharps": grid.sharps}
+    return tokens | {key: row.tolist() for key, row in rows.items()}
