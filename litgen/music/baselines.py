@@ -2,21 +2,18 @@
 
 Chapter: book/music/deepbach.md.  Proof: tests/music/test_baselines.py.
 
-The Markov table knows more than its name promises: which note sounds, whether it has just begun,
-and the position in the bar. A chain of tokens alone would mostly see that something was held.
+The Markov table knows more than the last token: which note sounds, whether it has just begun, and
+the place in the beat. A chain of tokens alone would mostly see that something was held.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from litgen.music.hearing import heard
+from litgen.music.gibbs import draw
+from litgen.music.hearing import OUTSIDE, heard
 from litgen.shapes import Bool, Float, Int
 
-__all__ = ["Accuracy", "before", "chain", "log_table", "scores"]
-
-Accuracy = dict[str, float]
+__all__ = ["before", "chain", "log_table", "scores"]
 
 
 def log_table(
@@ -46,25 +43,21 @@ def log_table(
 
 
 def before(
-    tokens: Int[Tensor, "voices steps"],
-    metre: Int[Tensor, " steps"],
-    notes: Sequence[int],
-    metres: int,
-) -> Int[Tensor, "voices steps"]:
-    """Return each token's context: the symbol heard one step before, and the position in the bar.
+    tokens: Int[Tensor, "*voices steps"], metre: Int[Tensor, " columns"], metres: int
+) -> Int[Tensor, "*voices steps"]:
+    """Return each token's context: the symbol heard one step before, and the step's metre.
 
-    A symbol is what ``hearing.heard`` returns, 2N + 1 before the first step; the context is
-    ``symbol * metres + metre``.
+    A symbol is what ``hearing.heard`` returns, ``hearing.OUTSIDE`` before the first step; the
+    context is ``symbol * metres + metre``.
     """
-    symbols = heard(tokens[None], notes)[0].roll(1, dims=1)
-    symbols[:, 0] = torch.tensor([2 * n + 1 for n in notes], device=tokens.device)
+    symbols = heard(tokens).roll(1, dims=-1)
+    symbols[..., 0] = OUTSIDE
     return symbols * metres + metre
 
 
 def chain(
     table: Float[Tensor, "contexts values"],
-    metre: Int[Tensor, " steps"],
-    note_count: int,
+    metre: Int[Tensor, " columns"],
     metres: int,
     uniform: Float[Tensor, "chains steps"],
 ) -> Int[Tensor, "chains steps"]:
@@ -73,37 +66,29 @@ def chain(
     Args:
         table: log-probabilities, contexts as ``before`` numbers them.
         metre: of every step.
-        note_count: notes in the voice's alphabet.
         metres: positions that there are.
         uniform: a number in [0, 1) for each token.
     """
-    chains, steps = uniform.shape
-    symbol = torch.full((chains,), 2 * note_count + 1)
-    unknown = 2 * note_count
-    drawn = []
-    for t in range(steps):
-        law = table[symbol * metres + metre[t]].exp().cumsum(dim=1)
-        token = (law <= uniform[:, t : t + 1] * law[:, -1:]).sum(dim=1).clamp(max=note_count)
-        sounds = torch.where(symbol > unknown, unknown, symbol - symbol % 2)
-        symbol = torch.where(token == note_count, sounds, 2 * token + 1)
+    symbol, drawn = torch.full((len(uniform),), OUTSIDE), []
+    for t in range(uniform.shape[1]):
+        token = draw(table[symbol * metres + metre[t]], uniform[:, t])
+        symbol = torch.where(token == 0, symbol // 2 * 2, 2 * token + 1)
         drawn.append(token)
     return torch.stack(drawn, dim=1)
 
 
-def scores(
-    logits: Float[Tensor, "rows values"], tokens: Int[Tensor, " count"]
-) -> Accuracy:
+def scores(logits: Float[Tensor, "rows values"], tokens: Int[Tensor, " count"]) -> dict[str, float]:
     """Return accuracies and the mean cross-entropy of predicted tokens: eq:bach-accuracy.
 
-    ``token_accuracy`` is the share of all tokens that are most probable, ``note_accuracy`` that
-    among the places where a note begins (the last value holds), ``nats`` the mean of -log p.
+    ``token_accuracy`` is the share of all tokens that are the most probable ones, ``note_accuracy``
+    that among the tokens which are not 0, holds; ``nats`` is the mean of -log p.
 
     Raises:
-        ValueError: numbers that do not fit, or no place where a note begins.
+        ValueError: numbers that do not fit, or holds alone.
     """
     if len(logits) != len(tokens):
         raise ValueError(f"{len(logits)} rows of logits, {len(tokens)} tokens")
-    begins: Bool[Tensor, " count"] = tokens != logits.shape[1] - 1
+    begins: Bool[Tensor, " count"] = tokens != 0
     if not bool(begins.any()):
         raise ValueError("no note begins among the tokens")
     right = (logits.argmax(dim=1) == tokens).double()

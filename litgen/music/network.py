@@ -23,11 +23,11 @@ Extras = Float[Tensor, "places extras"]
 class _Ear(nn.Module):
     """Vectors of the symbols, a table in which each voice has rows of its own."""
 
-    def __init__(self, notes: Sequence[int], dims: int):
+    def __init__(self, sizes: Sequence[int], dims: int):
         super().__init__()
-        sizes = torch.tensor([2 * n + 2 for n in notes])
-        self.register_buffer("bases", sizes.cumsum(0) - sizes, persistent=False)
-        self.table = nn.Embedding(int(sizes.sum()), dims)
+        rows = 2 * torch.tensor(list(sizes))
+        self.register_buffer("bases", rows.cumsum(0) - rows, persistent=False)
+        self.table = nn.Embedding(int(rows.sum()), dims)
 
     def forward(self, symbols: Symbols) -> Float[Tensor, "places slots numbers"]:
         """Return the vectors of all voices of a slot, one after the other."""
@@ -39,7 +39,7 @@ class DenseVoice(nn.Module):
     """Two hidden layers over a window: the law of one voice's token. Implements eq:bach-network.
 
     Args:
-        notes: how many notes each voice's alphabet has.
+        sizes: of each voice's alphabet, in tokens.
         voice: whose tokens are predicted.
         slots: steps that are listened to.
         extras: further numbers (fermatas, metre).
@@ -49,7 +49,7 @@ class DenseVoice(nn.Module):
 
     def __init__(
         self,
-        notes: Sequence[int],
+        sizes: Sequence[int],
         voice: int,
         slots: int,
         extras: int,
@@ -57,13 +57,13 @@ class DenseVoice(nn.Module):
         hidden: int = 128,
     ):
         super().__init__()
-        self.ear = _Ear(notes, dims)
+        self.ear = _Ear(sizes, dims)
         self.net = nn.Sequential(
-            nn.Linear(slots * len(notes) * dims + extras, hidden),
+            nn.Linear(slots * len(sizes) * dims + extras, hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
-            nn.Linear(hidden, notes[voice] + 1),
+            nn.Linear(hidden, sizes[voice]),
         )
 
     def forward(self, symbols: Symbols, extras: Extras) -> Float[Tensor, "places values"]:
@@ -80,7 +80,7 @@ class RecurrentVoice(nn.Module):
     number of steps in a row with the place in their middle.
 
     Args:
-        notes: how many notes each voice's alphabet has.
+        sizes: of each voice's alphabet, in tokens.
         voice: whose tokens are predicted.
         slots: steps that are listened to, an odd number.
         extras: further numbers (fermatas, metre).
@@ -94,7 +94,7 @@ class RecurrentVoice(nn.Module):
 
     def __init__(
         self,
-        notes: Sequence[int],
+        sizes: Sequence[int],
         voice: int,
         slots: int,
         extras: int,
@@ -105,12 +105,12 @@ class RecurrentVoice(nn.Module):
         super().__init__()
         if slots % 2 == 0 or slots < 3:
             raise ValueError(f"a place in the middle needs an odd number of slots, got {slots}")
-        self.ear, wide = _Ear(notes, dims), len(notes) * dims
+        self.ear, wide = _Ear(sizes, dims), len(sizes) * dims
         self.before = nn.LSTM(wide, hidden, layers, batch_first=True)
         self.after = nn.LSTM(wide, hidden, layers, batch_first=True)
         self.middle = nn.Sequential(nn.Linear(wide + extras, hidden), nn.ReLU())
         self.joined = nn.Sequential(
-            nn.Linear(3 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, notes[voice] + 1)
+            nn.Linear(3 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, sizes[voice])
         )
 
     def forward(self, symbols: Symbols, extras: Extras) -> Float[Tensor, "places values"]:
@@ -127,8 +127,8 @@ class DeepBach(nn.Module):
     """One network a voice.
 
     Args:
-        notes: how many notes each voice's alphabet has.
-        metres: positions that a step can have in its bar or beat.
+        sizes: of each voice's alphabet, in tokens.
+        metres: positions that a step can have in its beat.
         offsets: steps, relative to a place, that are listened to; 0 among them.
         kind: "dense" or "recurrent".
         dims: numbers in a symbol's vector.
@@ -141,7 +141,7 @@ class DeepBach(nn.Module):
 
     def __init__(
         self,
-        notes: Sequence[int],
+        sizes: Sequence[int],
         metres: int,
         offsets: Sequence[int],
         kind: str = "dense",
@@ -156,35 +156,31 @@ class DeepBach(nn.Module):
         reach = max(offsets)
         if kind == "recurrent" and list(offsets) != list(range(-reach, reach + 1)):
             raise ValueError(f"a recurrent network reads steps in a row, got {list(offsets)}")
-        self.notes, self.metres, self.offsets = tuple(notes), metres, tuple(offsets)
-        sizes = len(offsets), len(offsets) + metres, dims, hidden
-        voices = range(len(notes))
-        self.voices = nn.ModuleList(
-            DenseVoice(notes, i, *sizes)
-            if kind == "dense"
-            else RecurrentVoice(notes, i, *sizes)
-            for i in voices
-        )
+        self.sizes, self.metres, self.offsets = tuple(sizes), metres, tuple(offsets)
+        self.register_buffer("limits", torch.tensor(list(sizes))[:, None], persistent=False)
+        shape = len(offsets), len(offsets) + metres, dims, hidden
+        made = DenseVoice if kind == "dense" else RecurrentVoice
+        self.voices = nn.ModuleList(made(sizes, i, *shape) for i in range(len(sizes)))
 
-    def forward(
+    def inputs(
         self,
         tokens: Int[Tensor, "chains voices steps"],
         metre: Int[Tensor, "rows columns"],
         fermata: Bool[Tensor, "lines places"],
         voice: int,
         at: Int[Tensor, "chains block"],
-    ) -> Float[Tensor, "chains block values"]:
-        """Return logits of a voice's tokens at some places, given all that is not that token.
+    ) -> tuple[Int[Tensor, "chains block slots voices"], Bool[Tensor, "chains block extras"]]:
+        """Return what a voice's network is given at some places: symbols, fermatas and metre.
 
         Args:
             tokens: of all voices; what stands at a place itself is not looked at.
-            metre: position of every step in its bar or beat, 0..metres-1.
+            metre: position of every step in its beat, 0..metres-1.
             fermata: whether a step is under a fermata.
             voice: whose tokens are asked for.
             at: places, in steps.
 
         Raises:
-            ValueError: metre or fermata of another length, or a metre out of its range.
+            ValueError: metre or fermata of another length, or a metre or token out of its range.
         """
         size = (len(tokens), tokens.shape[-1])
         if metre.shape != size or fermata.shape != size:
@@ -194,15 +190,31 @@ class DeepBach(nn.Module):
             )
         if bool(((metre < 0) | (metre >= self.metres)).any()):
             raise ValueError(f"metre must lie in 0..{self.metres - 1}")
-        symbols = context(tokens, self.notes, voice, at, self.offsets).flatten(0, 1)
+        if tokens.shape[1] != len(self.sizes):
+            raise ValueError(f"{tokens.shape[1]} voices of tokens, {len(self.sizes)} alphabets")
+        if bool(((tokens < 0) | (tokens >= self.get_buffer("limits"))).any()):
+            raise ValueError(f"tokens must lie below {list(self.sizes)}, voice by voice")
         where = at[..., None] + torch.tensor(self.offsets, device=at.device)
         inside = (where >= 0) & (where < size[1])
         index = where.clamp(0, size[1] - 1).flatten(1)
         held = fermata.gather(1, index).view(where.shape) & inside
-        beat = nn.functional.one_hot(metre.gather(1, at), self.metres)
-        extras = torch.cat([held, beat], dim=-1).flatten(0, 1)
+        beat = nn.functional.one_hot(metre.gather(1, at), self.metres).bool()
+        symbols = context(tokens, voice, at, self.offsets)
+        return symbols, torch.cat([held, beat], dim=-1)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "chains voices steps"],
+        metre: Int[Tensor, "rows columns"],
+        fermata: Bool[Tensor, "lines places"],
+        voice: int,
+        at: Int[Tensor, "chains block"],
+    ) -> Float[Tensor, "chains block values"]:
+        """Return logits of a voice's tokens at some places, given all that is not that token."""
+        symbols, extras = self.inputs(tokens, metre, fermata, voice, at)
         weight = next(self.parameters())
-        logits: Tensor = self.voices[voice](symbols, extras.to(weight.dtype))
+        flat = symbols.flatten(0, 1), extras.flatten(0, 1).to(weight.dtype)
+        logits: Tensor = self.voices[voice](*flat)
         return logits.view(*at.shape, -1)
 
     def conditional(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from litgen.music import gibbs, hearing
 from litgen.music.network import DeepBach, DenseVoice, RecurrentVoice
-from tests.music.test_hearing import NOTES, random_tokens
+from tests.music.test_hearing import SIZES, random_tokens
 
 OFFSETS = (-5, -2, -1, 0, 1, 2, 4)
 ROW = tuple(range(-3, 4))
@@ -17,7 +17,7 @@ def net(kind: str = "dense", seed: int = 0) -> DeepBach:
     """Return a small network in double precision with sizeable weights."""
     torch.manual_seed(seed)
     offsets = OFFSETS if kind == "dense" else ROW
-    model = DeepBach(NOTES, 4, offsets, kind, dims=3, hidden=5).double()
+    model = DeepBach(SIZES, 4, offsets, kind, dims=3, hidden=5).double()
     for parameter in model.parameters():
         parameter.data *= 2
     return model
@@ -43,7 +43,7 @@ def extras_by_hand(metre: Tensor, fermata: Tensor, t: int, offsets: tuple[int, .
 def vectors(voice: DenseVoice | RecurrentVoice, symbols: Tensor) -> Tensor:
     """Return the rows of the table, those of the second voice after those of the first."""
     table = voice.ear.table.weight
-    assert table.shape == (2 * 3 + 2 + 2 * 5 + 2, 3)
+    assert table.shape == (2 * 4 + 2 * 6, 3)
     first, second = symbols[..., 0], symbols[..., 1]
     return torch.cat([table[first], table[second + 8]], dim=-1)
 
@@ -53,7 +53,7 @@ def test_dense_logits_are_two_hidden_layers_over_the_window() -> None:
     model, (tokens, metre, fermata) = net(), piece()
     for voice, t in ((0, 0), (1, 6), (0, 13)):
         at = torch.full((6, 1), t)
-        symbols = hearing.context(tokens, NOTES, voice, at, OFFSETS)[:, 0]
+        symbols = hearing.context(tokens, voice, at, OFFSETS)[:, 0]
         part = model.voices[voice]
         x = vectors(part, symbols).flatten(1)
         x = torch.cat([x, extras_by_hand(metre, fermata, t, OFFSETS)], dim=1)
@@ -62,7 +62,7 @@ def test_dense_logits_are_two_hidden_layers_over_the_window() -> None:
         h = F.linear(h, b.weight, b.bias).relu()
         expected = F.linear(h, c.weight, c.bias)
         found = model(tokens, metre, fermata, voice, at)
-        assert found.shape == (6, 1, NOTES[voice] + 1)
+        assert found.shape == (6, 1, SIZES[voice])
         torch.testing.assert_close(found[:, 0], expected)
         assert found.std() > 0.05
 
@@ -71,7 +71,7 @@ def test_recurrent_logits_read_both_sides_towards_the_place() -> None:
     """eq:bach-recurrent: two recurrences cell by cell, nearest step last, and a middle."""
     model, (tokens, metre, fermata) = net("recurrent"), piece()
     part, t = model.voices[1], 5
-    symbols = hearing.context(tokens, NOTES, 1, torch.full((6, 1), t), ROW)[:, 0]
+    symbols = hearing.context(tokens, 1, torch.full((6, 1), t), ROW)[:, 0]
     x = vectors(part, symbols)
 
     def last(lstm: torch.nn.LSTM, order: list[int]) -> Tensor:
@@ -102,17 +102,17 @@ def test_recurrent_logits_read_both_sides_towards_the_place() -> None:
 def test_no_network_sees_its_own_token(kind: str) -> None:
     """eq:bach-mask: whatever stands at a place, its law stays, though held steps follow."""
     model, (tokens, metre, fermata) = net(kind), piece()
-    tokens[:3, :, 7:10] = torch.tensor(NOTES)[:, None]  # held after the place
-    for voice, count in enumerate(NOTES):
+    tokens[:3, :, 7:10] = 0  # held after the place
+    for voice, size in enumerate(SIZES):
         at = torch.full((6, 1), 6)
         seen = model(tokens, metre, fermata, voice, at)
-        for value in range(count + 1):
+        for value in range(size):
             changed = tokens.clone()
             changed[:, voice, 6] = value
             assert torch.equal(model(changed, metre, fermata, voice, at), seen)
         for other, step in ((1 - voice, 6), (voice, 7), (voice, 5)):
             changed = tokens.clone()
-            changed[:, other, step] = (tokens[:, other, step] + 1) % (NOTES[other] + 1)
+            changed[:, other, step] = (tokens[:, other, step] + 1) % SIZES[other]
             apart = (model(changed, metre, fermata, voice, at) - seen).abs().amax(dim=(1, 2))
             assert apart.min() > 1e-9
 
@@ -162,18 +162,18 @@ def test_the_conditional_is_the_network_for_one_metre() -> None:
     assert torch.equal(found, expected)
     assert not found.requires_grad
     *_, last = gibbs.sample(tokens, ask, 30, torch.Generator().manual_seed(0), block=4)
-    assert (last <= torch.tensor(NOTES)[:, None]).all()
+    assert (last < torch.tensor(SIZES)[:, None]).all()
     assert (last != tokens).any()
 
 
 def test_defaults_are_the_papers_and_the_pages() -> None:
     """Sizes of the layers unless given."""
-    dense, recurrent = DenseVoice(NOTES, 0, 5, 9), RecurrentVoice(NOTES, 0, 5, 9)
+    dense, recurrent = DenseVoice(SIZES, 0, 5, 9), RecurrentVoice(SIZES, 0, 5, 9)
     assert dense.net[0].weight.shape == (128, 5 * 2 * 8 + 9)
     assert (recurrent.before.hidden_size, recurrent.before.num_layers) == (200, 2)
     assert (recurrent.after.hidden_size, recurrent.after.num_layers) == (200, 2)
     assert recurrent.middle[0].weight.shape == (200, 2 * 20 + 9)
-    both = DeepBach(NOTES, 4, OFFSETS)
+    both = DeepBach(SIZES, 4, OFFSETS)
     assert isinstance(both.voices[0], DenseVoice)
     assert both.voices[0].net[0].weight.shape == (128, 7 * 2 * 8 + 7 + 4)
 
@@ -182,15 +182,15 @@ def test_what_cannot_be_built_or_asked_is_refused() -> None:
     """The errors name offsets, shapes and ranges."""
     for wrong in ((-1, 1), (0, -1), (0, 0, 1)):
         with pytest.raises(ValueError, match="offsets must rise and have 0 among them"):
-            DeepBach(NOTES, 4, wrong)
+            DeepBach(SIZES, 4, wrong)
     with pytest.raises(ValueError, match="kind must be 'dense' or 'recurrent', got 'deep'"):
-        DeepBach(NOTES, 4, (0,), "deep")
+        DeepBach(SIZES, 4, (0,), "deep")
     with pytest.raises(ValueError, match=r"reads steps in a row, got \[-2, 0, 2\]"):
-        DeepBach(NOTES, 4, (-2, 0, 2), "recurrent")
+        DeepBach(SIZES, 4, (-2, 0, 2), "recurrent")
     with pytest.raises(ValueError, match="an odd number of slots, got 4"):
-        RecurrentVoice(NOTES, 0, 4, 3)
+        RecurrentVoice(SIZES, 0, 4, 3)
     with pytest.raises(ValueError, match="got 1"):
-        RecurrentVoice(NOTES, 0, 1, 3)
+        RecurrentVoice(SIZES, 0, 1, 3)
     model, (tokens, metre, fermata) = net(), piece()
     at = torch.zeros(6, 1, dtype=torch.long)
     with pytest.raises(ValueError, match=r"metre \(6, 13\), fermata \(6, 14\)"):
@@ -200,3 +200,9 @@ def test_what_cannot_be_built_or_asked_is_refused() -> None:
     for wrong_metre in (metre + 1, metre - 1):
         with pytest.raises(ValueError, match=r"metre must lie in 0..3"):
             model(tokens, wrong_metre, fermata, 0, at)
+    with pytest.raises(ValueError, match="3 voices of tokens, 2 alphabets"):
+        model(tokens[:, [0, 1, 1]], metre, fermata, 0, at)
+    for value in (4, -1):
+        tokens[2, 0, 3] = value
+        with pytest.raises(ValueError, match=r"tokens must lie below \[4, 6\], voice by voice"):
+            model(tokens, metre, fermata, 0, at)
