@@ -1,7 +1,8 @@
 """Written music as notes in voices: what families, data sets and files share of a score.
 
 Proof: tests/test_scores.py.
-Source: MusicXML 4.0, a W3C Community Group report (2021): ``score-partwise`` files, plain or packed.
+Source: MusicXML 4.0, a W3C Community Group report (2021): files of ``score-partwise``, plain or
+packed.
 
 Time is counted in 32nds from the start of the score, pitch in MIDI's semitones (60 is middle C).
 A repeated passage is read once, as written; ornaments and grace notes are left out.

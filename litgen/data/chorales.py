@@ -18,6 +18,7 @@ import re
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def opening(score: Score) -> tuple[int, ...]:
     soprano = score.voices[0]
     end = next((note.start for note in soprano if note.fermata), score.length)
     beats = [n.pitch for n in soprano if n.start <= end and (n.start - score.pickup) % 8 == 0]
-    steps = (after - before for before, after in zip(beats, beats[1:], strict=False))
+    steps = (after - before for before, after in pairwise(beats))
     return tuple(step for step in steps if step)
 
 

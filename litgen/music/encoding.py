@@ -15,6 +15,8 @@ Reference: Hadjeres, Pachet & Nielsen, "DeepBach: a Steerable Model for Bach Cho
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +33,7 @@ __all__ = [
     "alphabet",
     "cut",
     "decode",
+    "described",
     "encode",
     "padded",
     "room",
@@ -196,7 +199,7 @@ def decode(grid: Grid, name: str = "decoded") -> Score:
         letters = alphabet(voice)
         begins = [i for i, token in enumerate(row) if token != HOLD] + [steps]
         notes = []
-        for start, end in zip(begins, begins[1:], strict=False):
+        for start, end in pairwise(begins):
             if row[start] == REST:
                 continue
             try:
@@ -209,7 +212,7 @@ def decode(grid: Grid, name: str = "decoded") -> Score:
     bar, metre = grid.bar[kept], grid.metre[kept]
     bars = tuple(grid.unit * int((bar == b).nonzero()[0]) for b in bar.unique().tolist())
     first = bars[1] if len(bars) > 1 else 0
-    cut_short = steps and int(metre[0]) or (len(bars) > 2 and first < bars[2] - bars[1])
+    cut_short = (steps and int(metre[0])) or (len(bars) > 2 and first < bars[2] - bars[1])
     pickup = first if cut_short else 0
     return Score(name, tuple(voices), bars, pickup, steps * grid.unit, grid.sharps)
 
@@ -282,3 +285,16 @@ def cut(grid: Grid, start: int, stop: int) -> Grid:
     return Grid(
         grid.tokens[:, start:stop], *(row[start:stop] for row in rows), grid.unit, grid.sharps
     )
+
+
+def described(grid: Grid, name: str) -> dict[str, Any]:
+    """Return a grid for the book's page: lists of whole numbers, and its name.
+
+    Raises:
+        ValueError: a padded grid, or one whose steps are no 16ths.
+    """
+    if not bool(grid.active.all()) or grid.unit != SIXTEENTH:
+        raise ValueError(f"{name} is padded, or its steps of {grid.unit} 32nds are no 16ths")
+    rows = {"metre": grid.metre, "fermata": grid.fermata.int(), "bar": grid.bar}
+    tokens = {"name": name, "tokens": grid.tokens.tolist(), "sharps": grid.sharps}
+    return tokens | {key: row.tolist() for key, row in rows.items()}
