@@ -23,6 +23,7 @@ from litgen.music.encoding import Grid
 from litgen.music.gibbs import sample as gibbs_sample
 from litgen.music.hearing import sounding
 from litgen.music.network import DeepBach, DenseVoice, RecurrentVoice
+from litgen.recipes.pictures import one_thread
 from litgen.runs import Run
 from litgen.scores import Score
 from litgen.shapes import Bool, Float, Int, UInt8
@@ -83,7 +84,7 @@ class Config:
     dims: int = 6
     hidden: int = 96
     transpose: bool = True
-    turns: int = 800
+    turns: int = 700
     batch_size: int = 256
     learning_rate: float = 6e-3
 
@@ -227,7 +228,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     curves: dict[str, list[Tensor]] = {f"{voice}_nats": [] for voice in VOICES}
     checkpoints.current().keep(curves=curves)
     grids = grids_of(train_set.scores)
-    with plain_products(device):
+    with plain_products(device), one_thread(device):
         for now in fit(config, grids, seed, device):
             for voice, loss in zip(VOICES, now.losses, strict=True):
                 curves[f"{voice}_nats"].append(loss)
