@@ -116,5 +116,7 @@ def read_melody(content: bytes, name: str = "melody", rests: bool = False) -> Gr
     grid = encode(alone)
     resting = (grid.tokens[0] == REST).nonzero().flatten().tolist()
     if resting and not rests:
-        raise ValueError(f"{name} rests at step {resting[0]}, in bar {int(grid.bar[resting[0]])}")
+        raise ValueError(
+            f"{name} rests at step {resting[0]}, in bar {1 + int(grid.bar[resting[0]])}"
+        )
     return grid

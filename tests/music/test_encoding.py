@@ -240,3 +240,19 @@ def test_all_chorales_come_back_note_for_note() -> None:
                     encoding.transposed(grid, k).tokens, encode(scores.transposed(score, k)).tokens
                 )
     assert sorted(fine) == ["bwv248.64-s", "bwv36.4-2", "bwv432"]
+
+
+def test_what_the_page_gets() -> None:
+    """Whole numbers by name; only grids as the page draws them."""
+    grid = encode(mine())
+    assert encoding.described(grid, "a name") == {
+        "name": "a name",
+        "tokens": grid.tokens.tolist(),
+        "sharps": 2,
+        "metre": [0, 1, 2, 3] * 5,
+        "fermata": [0] * 12 + [1] * 8,
+        "bar": [0] * 4 + [1] * 8 + [2] * 8,
+    }
+    for broken in (encoding.padded(grid, 0, 1), encode(mine(), unit=1)):
+        with pytest.raises(ValueError, match=rf"x is padded, or its steps of {broken.unit} 32nds"):
+            encoding.described(broken, "x")
