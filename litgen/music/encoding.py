@@ -281,9 +281,14 @@ def cut(grid: Grid, start: int, stop: int) -> Grid:
     """
     if not 0 <= start < stop <= grid.tokens.shape[1]:
         raise ValueError(f"steps {start} to {stop} are not in 0 to {grid.tokens.shape[1]}")
-    rows = (grid.metre, grid.fermata, grid.active, grid.bar)
-    return Grid(
-        grid.tokens[:, start:stop], *(row[start:stop] for row in rows), grid.unit, grid.sharps
+    here = slice(start, stop)
+    return replace(
+        grid,
+        tokens=grid.tokens[:, here],
+        metre=grid.metre[here],
+        fermata=grid.fermata[here],
+        active=grid.active[here],
+        bar=grid.bar[here],
     )
 
 

@@ -24,8 +24,10 @@ STATIC = Path(__file__).parents[2] / "book" / "_static"
 ADDRESS = "http://127.0.0.1/chorale/"
 PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><title>A chorale</title>
 <link rel="stylesheet" href="litgen.css">
-<body style="color: {ink}; background: {ground}; font: 16px sans-serif"><main><h1>A chorale</h1>
-<figure data-widget="chorale" data-payload="p" data-src="payload.js"><div>still</div></figure></main>
+<body style="color: {ink}; background: {ground}; font: 16px sans-serif">
+<main><h1>A chorale</h1>
+<figure data-widget="chorale" data-payload="p" data-src="payload.js"><div>still</div>
+</figure></main>
 <script src="tinynet.js"></script><script src="litgen.js"></script></body></html>"""
 SOUND = """class Parameter {
   constructor() { this.events = []; }
@@ -34,12 +36,18 @@ SOUND = """class Parameter {
 }
 window.heard = { tones: [], closed: 0 };
 window.AudioContext = class {
-  constructor() { this.destination = { speaker: true }; window.sound = this; this.currentTime = 5; }
+  constructor() {
+    this.destination = { speaker: true };
+    window.sound = this;
+    this.currentTime = 5;
+  }
   createGain() {
     return { gain: new Parameter(), connect(to) { this.to = to; } };
   }
   createOscillator() {
-    const tone = { frequency: {}, connect(to) { this.to = to; }, start(at) { this.on = at; }, stop(at) { this.off = at; } };
+    const tone = { frequency: {}, connect(to) { this.to = to; } };
+    tone.start = (at) => { tone.on = at; };
+    tone.stop = (at) => { tone.off = at; };
     heard.tones.push(tone);
     return tone;
   }
@@ -154,8 +162,8 @@ def test_the_laws_are_those_of_the_network(
             logits = model(tokens, grid.metre[None], grid.fermata[None], voice, at)[0].detach()
             assert logits.std() > 0.3
             found = page.evaluate(
-                "([v, n]) => Array.from({ length: n }, (_, t) => litgen.widgets.chorale.probabilities(v, t))",
-                [voice, steps],
+                "([v, steps]) => steps.map((t) => litgen.widgets.chorale.probabilities(v, t))",
+                [voice, list(range(steps))],
             )
             torch.testing.assert_close(torch.tensor(found), logits.softmax(-1), atol=1e-3, rtol=0)
             cold = page.evaluate(f"litgen.widgets.chorale.probabilities({voice}, 3, 0.5)")
@@ -321,8 +329,9 @@ def test_a_piece_is_played_from_the_chosen_bar(show: Callable[..., Any]) -> None
     play = page.get_by_role("button", name="Play from this bar")
     play.click()
     tones = page.evaluate(
-        """() => heard.tones.map((t) => ({ f: t.frequency.value, on: t.on, off: t.off, swell: t.to.gain.events,
-                                    whole: t.to.to.gain.value, out: t.to.to.to.speaker }))"""
+        """() => heard.tones.map((t) => ({ f: t.frequency.value, on: t.on,
+          off: t.off, swell: t.to.gain.events, whole: t.to.to.gain.value, out: t.to.to.to.speaker
+        }))"""
     )
     step = 15 / midi.TEMPO
     score = encoding.decode(pieces()[0])

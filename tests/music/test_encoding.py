@@ -24,7 +24,7 @@ def mine() -> Score:
 
 
 def test_a_grid_written_by_hand() -> None:
-    """eq:music-grid: a note's token where it begins, a hold while it goes on, a rest's where none is."""
+    """eq:music-grid: a token where a note or rest begins, holds while it goes on."""
     grid = encode(mine())
     s, a, t, b = (alphabet(v).token for v in range(4))
     expected = [
@@ -127,7 +127,7 @@ def test_scores_that_do_not_fit_are_named() -> None:
 
 
 def test_moving_a_grid_is_moving_its_notes() -> None:
-    """eq:music-transposed: encoding and transposing change places; only as far as there is room."""
+    """eq:music-transposed: encoding and transposing commute, as far as there is room."""
     grid = encode(mine())
     assert encoding.room(grid) == (0, 0)
     inner = Score(

@@ -1,4 +1,4 @@
-"""Proof for litgen/music/rules.py: chords written by hand, and music21's voice leading beside it."""
+"""Proof for litgen/music/rules.py: chords by hand, and music21's voice leading beside it."""
 
 import itertools
 import warnings
@@ -238,7 +238,7 @@ def judged(
         moving = music21.voiceLeading.VoiceLeadingQuartet(*notes)
         wanted = {FIFTH: ("P5",), OCTAVE: ("P1", "P8")}[interval]
         simple = [music21.interval.Interval(notes[i + 2], notes[i]).semiSimpleName for i in (0, 1)]
-        if moving.similarMotion() or moving.parallelMotion():
-            if all(name in wanted for name in simple) and four[0] != four[1]:
-                found.add(after)
+        together = moving.similarMotion() or moving.parallelMotion()
+        if together and four[0] != four[1] and all(name in wanted for name in simple):
+            found.add(after)
     return found
