@@ -18,14 +18,16 @@ __all__ = ["chords", "longest_run"]
 def chords(tokens: Int[Tensor, "4 steps"]) -> Int[Tensor, "steps 4"]:
     """Return each step's chord in no key: three intervals, and the bass's move to it.
 
-    Intervals are those of soprano, alto and tenor above the bass, in semitones. Where a voice is
-    silent its pitch counts as one below its range, so that silence matches silence in one key only.
+    Intervals are those of soprano, alto and tenor above the bass, in semitones. A silent voice
+    counts as one below its range, so that silence matches silence in one key only.
     The first step's move is 0. Unchanged by transposition: eq:bach-chords.
     """
     lows = torch.tensor([low for low, _ in RANGES])[:, None]
     pitch = sounding(tokens).clamp(min=1) - 2 + lows
     bass = pitch[3]
-    return torch.stack([*(voice - bass for voice in pitch[:3]), bass.diff(prepend=bass[:1])], dim=1)
+    return torch.stack(
+        [*(voice - bass for voice in pitch[:3]), bass.diff(prepend=bass[:1])], dim=1
+    )
 
 
 def longest_run(tokens: Int[Tensor, "4 steps"], corpus: Iterable[Int[Tensor, "4 length"]]) -> int:

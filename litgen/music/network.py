@@ -32,7 +32,8 @@ class _Ear(nn.Module):
     def forward(self, symbols: Symbols) -> Float[Tensor, "places slots numbers"]:
         """Return the vectors of all voices of a slot, one after the other."""
         bases: Tensor = self.get_buffer("bases")
-        return self.table(symbols + bases).flatten(2)
+        vectors: Tensor = self.table(symbols + bases)
+        return vectors.flatten(2)
 
 
 class DenseVoice(nn.Module):

@@ -38,7 +38,8 @@ def longest_by_loop(a: Tensor, b: Tensor) -> int:
                 i + length < len(first)
                 and j + length < len(second)
                 and all(
-                    x - y == apart for x, y in zip(first[i + length], second[j + length], strict=True)
+                    x - y == apart
+                    for x, y in zip(first[i + length], second[j + length], strict=True)
                 )
             ):
                 length += 1

@@ -31,16 +31,16 @@ def test_two_tables_belong_together_if_their_odds_ratios_agree() -> None:
     assert odds_ratio(first) == pytest.approx(odds_ratio(second))
     torch.testing.assert_close(joint_of(first, second), joint)
     other = random_joint(2, 2, seed=1)
-    assert odds_ratio(other / other.sum(1, keepdim=True)) != pytest.approx(odds_ratio(first), rel=0.1)
+    assert odds_ratio(other / other.sum(1, keepdim=True)) != pytest.approx(
+        odds_ratio(first), rel=0.1
+    )
 
 
 def entropies(joint: Tensor) -> tuple[float, float]:
     """Return the entropy of a joint and the sum of its notes' conditional entropies, in nats."""
     total = -(joint * joint.log()).sum().item()
     notes = range(joint.dim())
-    each = [
-        -(joint * (joint / joint.sum(dim=n, keepdim=True)).log()).sum().item() for n in notes
-    ]
+    each = [-(joint * (joint / joint.sum(dim=n, keepdim=True)).log()).sum().item() for n in notes]
     return total, sum(each)
 
 
@@ -96,7 +96,7 @@ def coldest(joint: Tensor) -> list[tuple[int, ...]]:
 
 
 def test_a_cold_chain_stops_at_local_maxima() -> None:
-    """eq:bach-temperature at 0.01: each of 200 chains ends in a stuck state, not always the best."""
+    """eq:bach-temperature at 0.01: each of 200 chains ends stuck, not always at the best."""
     joint = torch.full((2, 2, 2, 2), 0.02, dtype=torch.float64)
     joint[0, 0, 0, 0], joint[1, 1, 1, 1] = 0.5, 0.22
     assert joint.sum() == pytest.approx(1)
@@ -123,7 +123,9 @@ def answers_needed(share: float, level: float = 0.05, power: float = 0.8) -> int
 def test_a_listening_test_needs_many_answers() -> None:
     """Against the normal approximation, and the exact level at the count."""
     for share in (0.6, 0.7):
-        z = scipy.stats.norm.isf(0.05) * 0.5 + scipy.stats.norm.isf(0.2) * math.sqrt(share * (1 - share))
+        z = scipy.stats.norm.isf(0.05) * 0.5 + scipy.stats.norm.isf(0.2) * math.sqrt(
+            share * (1 - share)
+        )
         rough = (z / (share - 0.5)) ** 2
         assert answers_needed(share) == pytest.approx(rough, rel=0.12)
     count = answers_needed(0.6)

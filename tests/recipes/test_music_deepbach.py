@@ -1,6 +1,7 @@
-"""Proof for litgen/recipes/music/deepbach.py on the composed cadences that stand in for chorales."""
+"""Proof for litgen/recipes/music/deepbach.py on composed cadences that stand in for chorales."""
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -246,7 +247,7 @@ def test_what_is_clamped_stays_and_the_rest_begins_as_noise() -> None:
         assert (state < torch.tensor(recipe.SIZES)[:, None]).all()
     assert (states[0][0] != states[0][1])[free].float().mean() > 0.7
     assert (states[0] != states[-1]).any()
-    changed = [(a != b).sum(dim=(1, 2)).max().item() for a, b in zip(states, states[1:], strict=False)]
+    changed = [(a != b).sum(dim=(1, 2)).max().item() for a, b in itertools.pairwise(states)]
     assert max(changed) <= 8
     whole = next(recipe.draw(model, grid, 2, 1, torch.Generator().manual_seed(0)))
     assert (whole[0] != grid.tokens).any(dim=1).all()

@@ -27,7 +27,7 @@ from litgen.recipes.pictures import one_thread
 from litgen.runs import Run
 from litgen.scores import Score
 from litgen.shapes import Bool, Float, Int, UInt8
-from litgen.training import Minibatches, Player, half_rounded, play, plain_products
+from litgen.training import Minibatches, Player, half_rounded, plain_products, play
 
 __all__ = [
     "CPU",
@@ -171,7 +171,9 @@ def loss_of(
     return nn.functional.cross_entropy(logits, tokens, reduction="none")
 
 
-def fit(config: Config, grids: Sequence[Grid], seed: int, device: torch.device) -> Iterator[Progress]:
+def fit(
+    config: Config, grids: Sequence[Grid], seed: int, device: torch.device
+) -> Iterator[Progress]:
     """Yield after every turn, in which each voice's network takes one step.
 
     Args:
@@ -189,7 +191,9 @@ def fit(config: Config, grids: Sequence[Grid], seed: int, device: torch.device) 
 
     def player(i: int) -> Player:
         """Return who trains the network of a voice."""
-        optimizer = torch.optim.Adam(model.voices[i].parameters(), config.learning_rate, fused=True)
+        optimizer = torch.optim.Adam(
+            model.voices[i].parameters(), config.learning_rate, fused=True
+        )
 
         def loss(rows: Tensor) -> Tensor:
             """Return the mean loss at some places, moved by chance."""
@@ -262,7 +266,8 @@ def _curve(values: Sequence[Tensor], points: int = 100) -> list[float]:
 def measure(model: DeepBach, grids: Sequence[Grid]) -> dict[str, float]:
     """Return accuracies and nats of each voice's tokens in chorales as they were written."""
     model.eval()
-    device, found = next(model.parameters()).device, {}
+    device = next(model.parameters()).device
+    found: dict[str, float] = {}
     for i, (name, voice) in enumerate(zip(VOICES, model.voices, strict=True)):
         listed = Places(*(part.to(device) for part in places(model, grids, i)))
         parts = zip(listed.symbols.split(4_096), listed.extras.split(4_096), strict=True)
