@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -70,6 +71,9 @@ def test_defaults_and_other_divisions() -> None:
     assert parse_musicxml(document(bars, attributes=horn)).voices[0][0].pitch == 60 - 7 - 12
     whole = [note("C4", 6), note("C4", 6)]
     assert parse_musicxml(document(whole, attributes=KEY)).pickup == 0
+    later = f"<attributes>{KEY.replace('-3', '4').replace('>3<', '>4<')}</attributes>"
+    changed = parse_musicxml(document([note("C4", 6), later + note("C4", 8)], attributes=KEY))
+    assert (changed.sharps, changed.pickup) == (-3, 0)
     sums = "<time><beats>2+1</beats><beat-type>4</beat-type></time>"
     assert parse_musicxml(document([note("C4", 5), note("C4", 6)], attributes=sums)).pickup == 20
 
@@ -139,6 +143,7 @@ def test_transposing_moves_pitches_and_the_key() -> None:
         )
         assert (found.bars, found.length, found.name) == ((0,), 12, "x")
     assert transposed(transposed(score, 3), -3) == score
+    assert transposed(replace(score, sharps=-7), 0).sharps == -7
 
 
 @pytest.mark.usefixtures("real_data")

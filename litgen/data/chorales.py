@@ -242,7 +242,7 @@ def _standing_in(split: Split, reason: DataUnavailable) -> ScoreSet:
 
 def _cadences(number: int) -> Score:
     """Compose a score: roots below, each upper voice in an octave of its own."""
-    order = [(number * 7 + 5 * line + number // 6 * line) % len(LINES) for line in range(4)]
+    order = [(29 * number + 7) // 6**line % len(LINES) for line in range(4)]  # all different
     chords = [CHORDS[chord] for line in order for chord in LINES[line]]
     voices: list[list[Note]] = [[], [], [], []]
     for i, chord in enumerate(chords):

@@ -4,12 +4,9 @@ Chapter: book/music/deepbach.md.  Proof: tests/music/test_encoding.py.
 Reference: Hadjeres, Pachet & Nielsen, "DeepBach: a Steerable Model for Bach Chorales Generation"
 (2017), section 2.1.
 
-| paper | here |
-|---|---|
-| V_1 ... V_4, the voices' lists | rows of ``Grid.tokens``: soprano, alto, tenor, bass |
-| __ (hold) | ``HOLD`` |
-| S, the subdivision list | ``Grid.metre`` |
-| F, the fermata list | ``Grid.fermata`` |
+Notation: the paper's lists of tokens V_1 to V_4, one a voice, are the rows of ``Grid.tokens``,
+soprano first; its sign __ is ``HOLD``; its subdivision list S is ``Grid.metre``, its fermata list
+F is ``Grid.fermata``.
 """
 
 from collections.abc import Sequence

@@ -35,6 +35,8 @@ def test_an_opening_is_the_melody_of_the_first_line() -> None:
         pickup=12,
     )
     assert chorales.opening(other) == (4, -2)
+    late = score([(60, 6, 8, False), (64, 14, 8, False), (69, 18, 4, False)], pickup=6)
+    assert chorales.opening(late) == (4,)
     endless = score([(60, 0, 8, False), (64, 8, 8, False), (60, 72, 8, False)])
     assert chorales.opening(endless) == (4, -4)
 
@@ -167,6 +169,8 @@ def test_composed_cadences_stand_in(
     assert record.name == "composed cadences standing in for chorales"
     assert record.counts == {"train": 40, "test": 8}
     assert record.checksum != found["train"].record.checksum
+    both = [one.voices for split in found.values() for one in split.scores]
+    assert len(set(both)) == 48
     bottoms = ((57, 81), (53, 74), (48, 69), (36, 64))
     for one in found["train"].scores + found["test"].scores:
         assert one.length == one.voices[0][-1].start + 8 == 128

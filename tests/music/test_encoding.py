@@ -49,7 +49,9 @@ def test_a_grid_written_by_hand() -> None:
 
 
 def test_a_pickup_that_is_no_whole_beat_ends_on_a_beat() -> None:
-    """An eighth before the bar stands where an eighth before a beat stands."""
+    """An eighth before the bar stands where an eighth before a beat stands; and a 16th."""
+    score = Score("x", ((Note(60, 0, 18),), (), (), ()), (0, 2), 2, 18, 0)
+    assert encode(score).metre.tolist() == [3, 0, 1, 2, 3, 0, 1, 2, 3]
     score = Score("x", ((Note(60, 0, 20),), (), (), ()), (0, 4), 4, 20, 0)
     assert encode(score).metre.tolist() == [2, 3, 0, 1, 2, 3, 0, 1, 2, 3]
     assert decode(encode(score), "x") == score
@@ -60,6 +62,12 @@ def test_thirty_seconds_need_the_finer_grid() -> None:
     short = Score("x", ((Note(60, 0, 3), Note(62, 3, 1)), (), (), ()), (0,), 0, 4, 0)
     assert encode(short).unit == 1
     assert decode(encode(short), "x") == short
+    last = Score("x", ((Note(60, 0, 3),), (), (), ()), (0,), 0, 4, 0)
+    barred = Score("x", ((Note(60, 0, 8),), (), (), ()), (0, 3), 0, 8, 0)
+    upbeat = Score("x", ((Note(60, 0, 8),), (), (), ()), (0, 8), 1, 16, 0)
+    odd = Score("x", ((Note(60, 0, 2),), (), (), ()), (0,), 0, 3, 0)
+    assert [encode(one).unit for one in (last, barred, upbeat, odd)] == [1] * 4
+    assert decode(encode(last), "x") == last
     for score, unit in ((short, 2), (mine(), 3), (mine(), 4), (mine(), 0)):
         with pytest.raises(ValueError, match=f"does not fit steps of {unit} 32nds"):
             encode(score, unit=unit)
@@ -73,6 +81,12 @@ def test_decoding_gives_the_notes_back() -> None:
     assert decode(grid) == expected
     assert decode(encoding.padded(grid, 3, 5)) == expected
     assert decode(encode(score, unit=1)) == expected
+    # a rest of one step, and a lower voice's note that begins under the soprano's fermata
+    brief = Score(
+        "x", ((Note(60, 0, 2), Note(62, 4, 4, True)), (Note(55, 4, 2),), (), ()), (0,), 0, 8, 0
+    )
+    assert encode(brief).tokens[0].tolist() == [5, REST, 7, 0]
+    assert decode(encode(brief), "x") == brief
 
 
 def test_tokens_without_a_note_before_them_are_silent() -> None:
@@ -140,9 +154,11 @@ def test_moving_a_grid_is_moving_its_notes() -> None:
         assert torch.equal(found.tokens, encode(scores.transposed(inner, k)).tokens)
         assert found.sharps == scores.transposed(inner, k).sharps
         assert encoding.room(found) == (-2 - k, 4 - k)
-        assert torch.equal(
-            encoding.transposed(encoding.padded(grid, 2, 1), k).tokens[:, 2:-1], found.tokens
-        )
+        around = encoding.padded(grid, 2, 1)
+        moved = encoding.transposed(around, k)
+        assert torch.equal(moved.tokens[:, 2:-1], found.tokens)
+        assert torch.equal(moved.tokens[:, :2], around.tokens[:, :2])
+        assert encoding.room(around) == (-2, 4)
     for k in (-3, 5):
         with pytest.raises(ValueError, match=rf"{k} semitones are not in -2\.\.4"):
             encoding.transposed(grid, k)
@@ -191,6 +207,8 @@ def test_padding_has_tokens_of_its_own() -> None:
     assert fine.metre[:5].tolist() == [2, 3, 3, 0, 0]
     late = encode(Score("x", ((),) * 4, (0, 4), 4, 12, 0))
     assert encoding.padded(late, 3, 3).metre.tolist() == [3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2]
+    odd = encoding.cut(encode(mine(), unit=1), 1, 8)  # its first step is half a 16th late
+    assert encoding.padded(odd, 0, 0).metre.tolist() == [0, 1, 1, 2, 2, 3, 3]
     for before, after in ((-1, 0), (0, -1)):
         with pytest.raises(ValueError, match=f"cannot pad by {before} and {after} steps"):
             encoding.padded(grid, before, after)
