@@ -77,11 +77,13 @@ def chain(
     return torch.stack(drawn, dim=1)
 
 
-def scores(logits: Float[Tensor, "rows values"], tokens: Int[Tensor, " count"]) -> dict[str, float]:
+def scores(
+    logits: Float[Tensor, "rows values"], tokens: Int[Tensor, " count"]
+) -> dict[str, float]:
     """Return accuracies and the mean cross-entropy of predicted tokens: eq:bach-accuracy.
 
-    ``token_accuracy`` is the share of all tokens that are the most probable ones, ``note_accuracy``
-    that among the tokens which are not 0, holds; ``nats`` is the mean of -log p.
+    ``token_accuracy`` is the share of all tokens that are the most probable ones,
+    ``note_accuracy`` that among the tokens which are not 0, holds; ``nats`` is the mean of -log p.
 
     Raises:
         ValueError: numbers that do not fit, or holds alone.

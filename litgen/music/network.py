@@ -32,7 +32,8 @@ class _Ear(nn.Module):
     def forward(self, symbols: Symbols) -> Float[Tensor, "places slots numbers"]:
         """Return the vectors of all voices of a slot, one after the other."""
         bases: Tensor = self.get_buffer("bases")
-        return self.table(symbols + bases).flatten(2)
+        vectors: Tensor = self.table(symbols + bases)
+        return vectors.flatten(2)
 
 
 class DenseVoice(nn.Module):
@@ -77,7 +78,7 @@ class RecurrentVoice(nn.Module):
 
     A recurrent network reads the steps before from far to near, another one the steps after from
     far to near, a dense layer the middle; a last hidden layer joins them. The slots are an odd
-    number of steps in a row with the place in their middle.
+    number of steps in a row with the place in their middle. Implements eq:bach-recurrent.
 
     Args:
         sizes: of each voice's alphabet, in tokens.

@@ -4,8 +4,8 @@ Chapter: book/music/deepbach.md.  Proof: tests/music/test_stationary.py.
 Reference: Heckerman, Chickering, Meek, Rounthwaite & Kadie, "Dependency Networks for Inference,
 Collaborative Filtering, and Data Visualization" (2000).
 
-A state is a grid of voices by steps, as in litgen/music/gibbs.py; there are values^(voices * steps)
-of them, numbered with the last note fastest.
+A state is a grid of voices by steps, as in litgen/music/gibbs.py; there are
+values^(voices * steps) of them, numbered with the last note fastest.
 """
 
 import itertools
@@ -69,7 +69,9 @@ def conditional_of(joint: Float[Tensor, "..."], voices: int, steps: int) -> Cond
         flat = state.flatten(1)
         note = voice * steps + at
         rest = (flat * stride).sum(dim=1, keepdim=True) - flat.gather(1, note) * stride[note]
-        index = rest[..., None] + torch.arange(values, device=state.device) * stride[note][..., None]
+        index = (
+            rest[..., None] + torch.arange(values, device=state.device) * stride[note][..., None]
+        )
         return logs.flatten()[index]
 
     return conditional
@@ -123,7 +125,8 @@ def stationary(matrix: Matrix) -> Float[Tensor, " states"]:
         raise ValueError("the chain has several stationary laws: some states are never reached")
     right = matrix.new_zeros(size + 1)
     right[-1] = 1
-    return torch.linalg.lstsq(system, right[:, None], driver="gelsd").solution[:, 0]
+    solved: Tensor = torch.linalg.lstsq(system, right[:, None], driver="gelsd").solution
+    return solved[:, 0]
 
 
 def variation(p: Float[Tensor, "*states"], q: Float[Tensor, "*states"]) -> Float[Tensor, ""]:

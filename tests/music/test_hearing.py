@@ -71,12 +71,16 @@ def context_by_loop(row: Tensor, voice: int, t: int, offsets: list[int]) -> list
 def test_a_context_hears_everything_but_the_place_itself() -> None:
     """eq:bach-mask, place by place and slot by slot, at the edges too."""
     tokens, offsets = random_tokens(), [-15, -3, -1, 0, 1, 2, 5]
-    at = torch.stack([torch.randperm(14, generator=torch.Generator().manual_seed(i)) for i in range(6)])
+    at = torch.stack(
+        [torch.randperm(14, generator=torch.Generator().manual_seed(i)) for i in range(6)]
+    )
     for voice in (0, 1):
         found = hearing.context(tokens, voice, at, offsets)
         assert found.shape == (6, 14, 7, 2)
         for chain in range(6):
-            expected = [context_by_loop(tokens[chain], voice, t, offsets) for t in at[chain].tolist()]
+            expected = [
+                context_by_loop(tokens[chain], voice, t, offsets) for t in at[chain].tolist()
+            ]
             assert found[chain].tolist() == expected
 
 

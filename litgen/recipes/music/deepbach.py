@@ -23,10 +23,11 @@ from litgen.music.encoding import Grid
 from litgen.music.gibbs import sample as gibbs_sample
 from litgen.music.hearing import sounding
 from litgen.music.network import DeepBach, DenseVoice, RecurrentVoice
+from litgen.recipes.pictures import one_thread
 from litgen.runs import Run
 from litgen.scores import Score
 from litgen.shapes import Bool, Float, Int, UInt8
-from litgen.training import Minibatches, Player, half_rounded, play, plain_products
+from litgen.training import Minibatches, Player, half_rounded, plain_products, play
 
 __all__ = [
     "CPU",
@@ -83,7 +84,7 @@ class Config:
     dims: int = 6
     hidden: int = 96
     transpose: bool = True
-    turns: int = 800
+    turns: int = 700
     batch_size: int = 256
     learning_rate: float = 6e-3
 
@@ -170,7 +171,9 @@ def loss_of(
     return nn.functional.cross_entropy(logits, tokens, reduction="none")
 
 
-def fit(config: Config, grids: Sequence[Grid], seed: int, device: torch.device) -> Iterator[Progress]:
+def fit(
+    config: Config, grids: Sequence[Grid], seed: int, device: torch.device
+) -> Iterator[Progress]:
     """Yield after every turn, in which each voice's network takes one step.
 
     Args:
@@ -188,7 +191,9 @@ def fit(config: Config, grids: Sequence[Grid], seed: int, device: torch.device) 
 
     def player(i: int) -> Player:
         """Return who trains the network of a voice."""
-        optimizer = torch.optim.Adam(model.voices[i].parameters(), config.learning_rate, fused=True)
+        optimizer = torch.optim.Adam(
+            model.voices[i].parameters(), config.learning_rate, fused=True
+        )
 
         def loss(rows: Tensor) -> Tensor:
             """Return the mean loss at some places, moved by chance."""
@@ -227,7 +232,7 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
     curves: dict[str, list[Tensor]] = {f"{voice}_nats": [] for voice in VOICES}
     checkpoints.current().keep(curves=curves)
     grids = grids_of(train_set.scores)
-    with plain_products(device):
+    with plain_products(device), one_thread(device):
         for now in fit(config, grids, seed, device):
             for voice, loss in zip(VOICES, now.losses, strict=True):
                 curves[f"{voice}_nats"].append(loss)
@@ -261,7 +266,8 @@ def _curve(values: Sequence[Tensor], points: int = 100) -> list[float]:
 def measure(model: DeepBach, grids: Sequence[Grid]) -> dict[str, float]:
     """Return accuracies and nats of each voice's tokens in chorales as they were written."""
     model.eval()
-    device, found = next(model.parameters()).device, {}
+    device = next(model.parameters()).device
+    found: dict[str, float] = {}
     for i, (name, voice) in enumerate(zip(VOICES, model.voices, strict=True)):
         listed = Places(*(part.to(device) for part in places(model, grids, i)))
         parts = zip(listed.symbols.split(4_096), listed.extras.split(4_096), strict=True)
