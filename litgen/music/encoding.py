@@ -290,13 +290,13 @@ def cut(grid: Grid, start: int, stop: int) -> Grid:
 
 
 def described(grid: Grid, name: str) -> dict[str, Any]:
-    """Return a grid for the book's page: lists of whole numbers, and its name.
+    """Return a grid for the book's page: lists of whole numbers, bars from 0, and its name.
 
     Raises:
         ValueError: a padded grid, or one whose steps are no 16ths.
     """
     if not bool(grid.active.all()) or grid.unit != SIXTEENTH:
         raise ValueError(f"{name} is padded, or its steps of {grid.unit} 32nds are no 16ths")
-    rows = {"metre": grid.metre, "fermata": grid.fermata.int(), "bar": grid.bar}
+    rows = {"metre": grid.metre, "fermata": grid.fermata.int(), "bar": grid.bar - grid.bar.min()}
     tokens = {"name": name, "tokens": grid.tokens.tolist(), "sharps": grid.sharps}
     return tokens | {key: row.tolist() for key, row in rows.items()}

@@ -271,6 +271,8 @@ def test_what_the_page_gets() -> None:
         "fermata": [0] * 12 + [1] * 8,
         "bar": [0] * 4 + [1] * 8 + [2] * 8,
     }
+    later = encoding.described(encoding.cut(grid, 10, 14), "cut")
+    assert (later["bar"], later["metre"]) == ([0, 0, 1, 1], [2, 3, 0, 1])
     for broken in (encoding.padded(grid, 0, 1), encode(mine(), unit=1)):
         with pytest.raises(ValueError, match=rf"x is padded, or its steps of {broken.unit} 32nds"):
             encoding.described(broken, "x")

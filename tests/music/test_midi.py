@@ -119,6 +119,11 @@ def test_melodies_that_do_not_fit_are_told_why() -> None:
         match=re.escape("melody goes from 84 to 86, a soprano from 57 to 81: moved by -27 to -5"),
     ):
         midi.read_melody(high)
+    exact = document([note("D4", 2) + note("D6", 2)])
+    with pytest.raises(
+        ValueError, match="from 62 to 86.*: moved by -5 to -5 semitones it would fit"
+    ):
+        midi.read_melody(exact)
     wide = document([note("C3", 2) + note("D6", 2)])
     with pytest.raises(
         ValueError, match="mine goes from 48 to 86, a soprano from 57 to 81: too wide"
