@@ -121,7 +121,7 @@ def test_melodies_that_do_not_fit_are_told_why() -> None:
         midi.read_melody(high)
     exact = document([note("D4", 2) + note("D6", 2)])
     with pytest.raises(
-        ValueError, match="from 62 to 86.*: moved by -5 to -5 semitones it would fit"
+        ValueError, match=r"from 62 to 86.*: moved by -5 to -5 semitones it would fit"
     ):
         midi.read_melody(exact)
     wide = document([note("C3", 2) + note("D6", 2)])
