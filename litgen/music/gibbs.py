@@ -99,7 +99,7 @@ def sample(
         raise ValueError("no place is free")
     if block < 1 or min(counts[i] for i in movable) < block:
         raise ValueError(f"a block of {block} places, but voices have {counts} free ones")
-    state, rows = start.clone(), torch.arange(chains, device=start.device)[:, None]
+    state, rows = start, torch.arange(chains, device=start.device)[:, None]
     for turn in range(rounds):
         voice = movable[int(torch.randint(len(movable), (), generator=generator))]
         at = chosen(free[voice], chains, block, generator)

@@ -110,6 +110,7 @@ def test_values_are_drawn_with_the_law_at_a_temperature() -> None:
         torch.testing.assert_close(shares.double(), power / power.sum(), atol=2e-5, rtol=0)
     assert gibbs.draw(law.log(), torch.tensor(0.79)) == 1
     assert gibbs.draw(law.log(), torch.tensor(0.81)) == 2
+    assert gibbs.draw(law.log(), torch.tensor(1.0)) == 2
     never = torch.tensor([-torch.inf, 0.0, -torch.inf])
     edges = torch.tensor([0.0, 0.999999999999], dtype=torch.float64)
     assert gibbs.draw(never.expand(2, -1), edges).tolist() == [1, 1]

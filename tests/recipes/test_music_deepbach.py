@@ -253,6 +253,34 @@ def test_what_is_clamped_stays_and_the_rest_begins_as_noise() -> None:
     assert (whole[0] != grid.tokens).any(dim=1).all()
 
 
+def test_what_the_sampler_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds, block and temperature, and their defaults: 16 places, 1, everything free."""
+    heard: list[Any] = []
+
+    def listen(*arguments: Any) -> Any:
+        heard.append(arguments)
+        return iter(())
+
+    monkeypatch.setattr(recipe, "gibbs_sample", listen)
+    torch.manual_seed(0)
+    model, grid = recipe.network(TINY).eval(), encoding.cut(grids()[0], 0, 32)
+    free = torch.ones(4, 32, dtype=torch.bool)
+    free[1] = False
+    generator = torch.Generator().manual_seed(0)
+    assert len(list(recipe.draw(model, grid, 3, 12, generator))) == 1
+    list(recipe.draw(model, grid, 2, 5, generator, 8, free, 0.5))
+    (_, _, *first), (_, ask, *second) = heard
+    assert first[:2] == [12, generator]
+    assert first[2:4] == [16, 1.0]
+    assert first[4].all()
+    assert second[:4] == [5, generator, 8, 0.5]
+    assert torch.equal(second[4], free)
+    assert heard[1][0].shape == (2, 4, 32)
+    at = torch.tensor([[3]])
+    expected = model.conditional(grid.metre, grid.fermata)(grid.tokens[None], 2, at)
+    assert torch.equal(ask(grid.tokens[None], 2, at), expected)
+
+
 def test_a_piano_roll_shows_what_sounds() -> None:
     """The brightness of each voice at its pitch, high notes above; a rest is dark."""
     tokens = torch.zeros(1, 4, 3, dtype=torch.long)
