@@ -71,6 +71,7 @@ def test_all_notes_are_drawn_after_a_while() -> None:
     """Against the harmonic sum for single notes, and 4,000 simulated chains for blocks."""
     harmonic = 16 * sum(1 / k for k in range(1, 17))
     assert rounds_until_all(16) == pytest.approx(harmonic, rel=1e-6)
+    assert round(harmonic) == 54
     assert rounds_until_all(8, 8) == pytest.approx(1)
     generator, free = torch.Generator().manual_seed(0), torch.ones(8, dtype=torch.bool)
     seen, rounds = torch.zeros(4_000, 8, dtype=torch.bool), torch.zeros(4_000)
@@ -129,6 +130,8 @@ def test_a_listening_test_needs_many_answers() -> None:
         rough = (z / (share - 0.5)) ** 2
         assert answers_needed(share) == pytest.approx(rough, rel=0.12)
     count = answers_needed(0.6)
+    assert count > 150
+    assert 30 < answers_needed(0.7) < 45
     found = scipy.stats.binomtest(math.ceil(0.6 * count), count, 0.5, alternative="greater")
     assert found.pvalue < 0.05
     assert answers_needed(0.6) > answers_needed(0.7) > answers_needed(0.9)

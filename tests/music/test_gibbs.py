@@ -151,6 +151,9 @@ def test_what_cannot_be_sampled_is_refused() -> None:
         next(gibbs.sample(start, law, 1, generator, free=torch.zeros(2, 2, dtype=torch.bool)))
     with pytest.raises(ValueError, match=r"block of 3 places, but voices have \[2, 2\]"):
         next(gibbs.sample(start, law, 1, generator, block=3))
+    few = torch.tensor([[True, False], [True, True]])
+    with pytest.raises(ValueError, match=r"block of 2 places, but voices have \[1, 2\]"):
+        next(gibbs.sample(start, law, 1, generator, block=2, free=few))
     with pytest.raises(ValueError, match="block of 0 places"):
         next(gibbs.sample(start, law, 1, generator, block=0))
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
