@@ -361,6 +361,7 @@ TINY["flows/fashion"] = TINY["flows/digits"]
 TINY["gan/dcgan"] = TINY["gan/dcgan_clothes"] = TINY["gan/dcgan_faces"]
 TINY["gan/cyclegan_emoji"] = TINY["gan/cyclegan"] | {"variants": ("full", "paired")}
 TINY["gan/biggan_unbounded"] = TINY["gan/biggan"]
+TINY["music/deepbach_recurrent"] = TINY["music/deepbach"]
 TINY["gan/gp_clothes"] = TINY["gan/gp_digits"]
 TINY["gan/gp_seeds"] = TINY["gan/gp_planes"] | {"critic_turns": 0}
 TINY["primer/digit_classifier"] = TINY["primer/classifier"]

@@ -1,4 +1,4 @@
-"""Proof for litgen/recipes/music/deepbach.py on composed cadences that stand in for chorales."""
+"""Proof for litgen/recipes/music: deepbach.py, deepbach_recurrent.py, on composed cadences."""
 
 import dataclasses
 import itertools
@@ -15,6 +15,7 @@ from litgen.data import chorales
 from litgen.data.sources import DataUnavailable
 from litgen.music import encoding, hearing
 from litgen.recipes.music import deepbach as recipe
+from litgen.recipes.music import deepbach_recurrent
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(
@@ -309,10 +310,16 @@ def test_scores_with_shorter_notes_are_left_out(cadences: dict[str, chorales.Sco
 
 
 def test_the_configs() -> None:
-    """The full one is the recurrent network over a bar on each side; the page's is dense."""
-    assert recipe.GPU.kind == "recurrent"
-    assert recipe.GPU.offsets == tuple(range(-16, 17))
-    assert recipe.CPU.kind == "dense"
+    """Both that the page computes with are dense; the recurrent one reads a bar on each side."""
+    assert recipe.CPU.kind == recipe.GPU.kind == "dense"
+    full, small = deepbach_recurrent.GPU, deepbach_recurrent.CPU
+    assert full.kind == small.kind == "recurrent"
+    assert full.offsets == tuple(range(-16, 17))
+    for config in (full, recipe.GPU):
+        count = sum(p.numel() for p in recipe.network(config).parameters())
+        assert 2 * count < runs.LIMIT
+    assert 2 * sum(p.numel() for p in recipe.network(recipe.GPU).parameters()) < 10**6
+    assert recipe.network(small).voices[0].before.hidden_size == 32
     assert set(recipe.CPU.offsets) <= set(range(-16, 17))
     assert recipe.CPU.offsets == tuple(-d for d in reversed(recipe.CPU.offsets))
     assert recipe.network(dataclasses.replace(TINY, kind="recurrent", offsets=(-1, 0, 1)))
