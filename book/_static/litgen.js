@@ -2657,6 +2657,289 @@
     ];
   };
 
+  // A chorale as a piano roll: to be heard, saved, and rewritten bar by bar by the dependency network.
+  makers.chorale = function (payload) {
+    const { model, pieces, lows, tempo } = payload;
+    const names = ["soprano", "alto", "tenor", "bass"];
+    const HOLD = 0;
+    const REST = 1;
+    const sixteenth = 15 / tempo; // seconds
+    const sweeps = 10;
+    const voices = model.voices.map(({ table, net }) => ({ table: tinynet.halves(table), net: tinynet.network(net) }));
+    const colours = [COLOURS[1], COLOURS[4], COLOURS[2], COLOURS[0]];
+    const [bottom, top] = [34, 83];
+    const [width, height] = [1200, 600];
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+    const canvas = element("canvas", { class: "wide", width, height, tabindex: 0, role: "img" });
+    const which = element("select", {}, ...pieces.map(({ name }, i) => element("option", { value: i }, name)));
+    const bar = element("input", { type: "range", min: 1, step: 1, value: 1 });
+    const heat = element("input", { type: "range", min: 0.2, max: 1.6, step: 0.1, value: payload.temperature });
+    const free = names.map((name, v) => element("input", { type: "checkbox", ...(v ? { checked: "" } : {}) }));
+    const button = (text) => element("button", { type: "button" }, text);
+    const [play, again, back, save] = ["Play from this bar", "Regenerate this bar", "As it was", "Save as MIDI"].map(button);
+    const text = element("output", { "aria-live": "polite" });
+    const heard = element("span", { role: "status" });
+
+    let piece, tokens, playing, moved;
+
+    // -- notes ---------------------------------------------------------------------------------
+
+    function notes(voice) {
+      const row = tokens[voice];
+      const found = [];
+      let open = null;
+      row.forEach((token, step) => {
+        if (token === HOLD) return;
+        if (open) open.duration = step - open.start;
+        open = token === REST ? null : { pitch: token - 2 + lows[voice], start: step, duration: row.length - step };
+        if (open) found.push(open);
+      });
+      return found;
+    }
+
+    const span = (k) => [piece.bar.indexOf(k), piece.bar.lastIndexOf(k) + 1];
+
+    // A MIDI file of format 1, a track a voice: byte for byte that of litgen.music.midi.
+    function midi() {
+      const big = (value, count) => Array.from({ length: count }, (_, i) => (value >> (8 * (count - 1 - i))) & 255);
+      const letters = (word) => [...word].map((c) => c.charCodeAt(0));
+      const number = (value) => {
+        const groups = [value & 127];
+        while ((value >>= 7)) groups.unshift((value & 127) | 128);
+        return groups;
+      };
+      const chunk = (name, body) => [...letters(name), ...big(body.length, 4), ...body];
+      const ticks = 120; // a 16th
+      const tracks = names.map((name, v) => {
+        const head = v ? [] : [0, 255, 0x51, 3, ...big(Math.round(6e7 / tempo), 3), 0, 255, 0x59, 2, piece.sharps & 255, 0];
+        const body = [...head, 0, 255, 3, name.length, ...letters(name), 0, 0xc0 + v, 52];
+        let now = 0;
+        notes(v).forEach(({ pitch, start, duration }) => {
+          body.push(...number(ticks * (start - now)), 0x90 + v, pitch, 80, ...number(ticks * duration), 0x80 + v, pitch, 0);
+          now = start + duration;
+        });
+        return chunk("MTrk", [...body, ...number(ticks * (tokens[v].length - now)), 255, 0x2f, 0]);
+      });
+      return Uint8Array.from([...chunk("MThd", [...big(1, 2), ...big(names.length, 2), ...big(480, 2)]), ...tracks.flat()]);
+    }
+
+    // -- the network ---------------------------------------------------------------------------
+
+    // The law of a voice's token at a step, given all others: see litgen.music.hearing and network.
+    function probabilities(voice, step, temperature = 1) {
+      const { dims, bases, offsets, metres } = model;
+      const { table, net } = voices[voice];
+      const steps = tokens[0].length;
+      const input = [];
+      offsets.forEach((d) => {
+        const s = step + d;
+        tokens.forEach((row, v) => {
+          let symbol = 1; // outside
+          if (s >= 0 && s < steps) {
+            let since = s;
+            while (since >= 0 && row[since] === HOLD) since--;
+            symbol = 2 * (since < 0 ? 0 : row[since]) + (row[s] !== HOLD);
+            if (v === voice && d >= 0 && since <= step) symbol = 0; // it would tell the answer
+          }
+          const at = (bases[v] + symbol) * dims;
+          for (let e = 0; e < dims; e++) input.push(table[at + e]);
+        });
+      });
+      offsets.forEach((d) => input.push(piece.fermata[step + d] ? 1 : 0));
+      for (let m = 0; m < metres; m++) input.push(piece.metre[step] === m ? 1 : 0);
+      const logits = net(input);
+      const most = Math.max(...logits);
+      const weights = Array.from(logits, (v) => Math.exp((v - most) / temperature));
+      const total = weights.reduce((a, b) => a + b, 0);
+      return weights.map((w) => w / total);
+    }
+
+    // Pseudo-Gibbs sampling: one place of the bar after the other, at random, from its law.
+    function regenerate(k, chosen, random = Math.random) {
+      const [start, stop] = span(k);
+      const before = tokens.map((row) => [...row]);
+      const places = chosen.length * (stop - start);
+      for (let i = 0; i < sweeps * places; i++) {
+        const place = Math.floor(random() * places);
+        const voice = chosen[place % chosen.length];
+        const step = start + Math.floor(place / chosen.length);
+        const law = probabilities(voice, step, +heat.value);
+        let left = random();
+        let token = 0;
+        while (token < law.length - 1 && (left -= law[token]) >= 0) token++;
+        tokens[voice][step] = token;
+      }
+      return tokens.reduce((sum, row, v) => sum + row.filter((token, s) => token !== before[v][s]).length, 0);
+    }
+
+    // -- the picture ---------------------------------------------------------------------------
+
+    const y = (pitch) => ((top - pitch) / (top - bottom)) * height;
+    const pixels = () => width / tokens[0].length; // of a step
+
+    function draw() {
+      const g = canvas.getContext("2d");
+      const [steps, wide, tall] = [tokens[0].length, pixels(), height / (top - bottom)];
+      const [start, stop] = span(+bar.value - 1);
+      g.clearRect(0, 0, width, height);
+      g.fillStyle = g.strokeStyle = ink();
+      g.globalAlpha = 0.12;
+      g.fillRect(start * wide, 0, (stop - start) * wide, height);
+      g.globalAlpha = 0.4;
+      g.lineWidth = 1.5;
+      g.beginPath();
+      for (let s = 0; s < steps; s++) {
+        if (s && piece.bar[s] === piece.bar[s - 1]) continue;
+        g.moveTo(s * wide, 0);
+        g.lineTo(s * wide, height);
+      }
+      g.stroke();
+      piece.fermata.forEach((held, s) => held && g.fillRect(s * wide, 0, wide, 6));
+      g.globalAlpha = 1;
+      for (let v = names.length - 1; v >= 0; v--) {
+        notes(v).forEach(({ pitch, start: from, duration }) => {
+          const box = [from * wide + 1, y(pitch) - tall / 2, duration * wide - 2, tall];
+          g.fillStyle = colours[v];
+          g.fillRect(...box);
+          g.globalAlpha = 0.6;
+          g.strokeRect(...box);
+          g.globalAlpha = 1;
+        });
+      }
+      if (!playing) return;
+      g.lineWidth = 4;
+      g.beginPath();
+      g.moveTo(playing.shown * wide, 0);
+      g.lineTo(playing.shown * wide, height);
+      g.stroke();
+    }
+
+    function tell() {
+      const bars = +bar.max;
+      const count = names.reduce((sum, _, v) => sum + notes(v).length, 0);
+      const change = moved === undefined ? "" : `; ${moved} tokens changed`;
+      text.textContent = `bar ${bar.value} of ${bars}, ${count} notes${change}`;
+      bar.setAttribute("aria-valuetext", `bar ${bar.value} of ${bars}`);
+      canvas.setAttribute("aria-label", `Piano roll of ${piece.name} in ${bars} bars, bar ${bar.value} chosen; the arrow keys choose another`);
+      draw();
+    }
+
+    // -- the sound -----------------------------------------------------------------------------
+
+    function stop() {
+      if (!playing) return;
+      cancelAnimationFrame(playing.frame);
+      playing.sound?.close();
+      playing = undefined;
+      play.textContent = "Play from this bar";
+      draw();
+    }
+
+    // Plays from the chosen bar; every note is an oscillator that swells and fades.
+    function start() {
+      const Sound = root.AudioContext || root.webkitAudioContext;
+      const sound = Sound ? new Sound() : null;
+      heard.textContent = Sound ? "" : "This browser makes no sound: the line moves without it.";
+      const [from] = span(+bar.value - 1);
+      const begin = sound ? sound.currentTime + 0.1 : 0;
+      if (sound) {
+        const whole = sound.createGain();
+        whole.gain.value = 0.16;
+        whole.connect(sound.destination);
+        names.forEach((_, v) =>
+          notes(v).forEach(({ pitch, start: at, duration }) => {
+            const [on, off] = [begin + (at - from) * sixteenth, begin + (at + duration - from) * sixteenth];
+            if (at < from) return;
+            const swell = sound.createGain();
+            swell.gain.setValueAtTime(0, on);
+            swell.gain.linearRampToValueAtTime(1, on + 0.03);
+            swell.gain.setValueAtTime(0.8, Math.max(on + 0.04, off - 0.06));
+            swell.gain.linearRampToValueAtTime(0, off);
+            const tone = sound.createOscillator();
+            tone.type = "triangle";
+            tone.frequency.value = 440 * 2 ** ((pitch - 69) / 12);
+            tone.connect(swell);
+            swell.connect(whole);
+            tone.start(on);
+            tone.stop(off);
+          }),
+        );
+      }
+      const zero = performance.now();
+      const seconds = () => (sound ? sound.currentTime - begin : (performance.now() - zero) / 1000);
+      playing = { sound, shown: from };
+      play.textContent = "Stop";
+      const follow = () => {
+        const now = from + Math.max(0, seconds()) / sixteenth;
+        if (now >= tokens[0].length) return stop();
+        const shown = calm ? now - (now % 4) : now;
+        if (shown !== playing.shown) {
+          playing.shown = shown;
+          draw();
+        }
+        playing.frame = requestAnimationFrame(follow);
+      };
+      follow();
+    }
+
+    // -- the controls --------------------------------------------------------------------------
+
+    function choose(i, k = 0) {
+      stop();
+      which.value = i;
+      piece = pieces[i];
+      tokens = piece.tokens.map((row) => [...row]);
+      bar.max = piece.bar[piece.bar.length - 1] + 1;
+      bar.value = k + 1;
+      moved = undefined;
+      tell();
+    }
+
+    function turn(k) {
+      stop();
+      bar.value = k;
+      moved = undefined;
+      tell();
+    }
+
+    which.addEventListener("change", () => choose(+which.value));
+    bar.addEventListener("input", () => turn(+bar.value));
+    canvas.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      turn(+bar.value + step);
+    });
+    canvas.addEventListener("click", (event) => {
+      const box = canvas.getBoundingClientRect();
+      const step = Math.floor(((event.clientX - box.left) / box.width) * tokens[0].length);
+      turn(piece.bar[Math.max(0, Math.min(step, tokens[0].length - 1))] + 1);
+    });
+    play.addEventListener("click", () => (playing ? stop() : start()));
+    again.addEventListener("click", () => {
+      stop();
+      const chosen = names.map((_, v) => v).filter((v) => free[v].checked);
+      moved = chosen.length ? regenerate(+bar.value - 1, chosen) : 0;
+      tell();
+    });
+    back.addEventListener("click", () => choose(+which.value, +bar.value - 1));
+    save.addEventListener("click", () => {
+      const address = URL.createObjectURL(new Blob([midi()], { type: "audio/midi" }));
+      element("a", { href: address, download: "chorale.mid" }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60000);
+    });
+    onThemeChange(draw);
+    choose(0);
+    litgen.widgets.chorale = { probabilities, notes, midi: () => [...midi()], regenerate, choose, tokens: () => tokens, playing: () => playing && playing.shown };
+    const label = (name, v) => element("label", { style: `flex: 0 1 auto; border-left: 0.8em solid ${colours[v]}; padding-left: 0.4em` }, free[v], name);
+    return [
+      element("div", { class: "litgen-panes" }, canvas),
+      element("div", { class: "litgen-controls" }, element("label", {}, "piece", which), element("label", {}, "bar", bar), play, save, heard),
+      element("div", { class: "litgen-controls", role: "group", "aria-label": "voices to rewrite" }, ...names.map(label), element("label", {}, "temperature", heat), again, back, text),
+    ];
+  };
+
   function start(figure) {
     const still = figure.querySelector("div");
     waiting[figure.dataset.payload] = (payload) => {

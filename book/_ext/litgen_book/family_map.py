@@ -47,7 +47,6 @@ BANDS = (
             Box("Probabilistic PCA", "one Gaussian", "book/density/ppca"),
             Box("Mixtures", "many Gaussians", "book/density/mixture"),
             Box("Flows", "change of variables", "book/flows/"),
-            Box("Autoregressive", "one part after another", "book/music/"),
         ),
     ),
     Band(
@@ -61,7 +60,10 @@ BANDS = (
     Band(
         "A sampler only",
         "log p(x) is never computed",
-        (Box("Adversarial networks", "trained by a critic", "book/gan/"),),
+        (
+            Box("Adversarial networks", "trained by a critic", "book/gan/"),
+            Box("Dependency networks", "one part given all others", "book/music/"),
+        ),
     ),
     Band(
         "Parts that they share",
