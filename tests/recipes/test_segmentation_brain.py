@@ -94,6 +94,16 @@ def test_the_tables_are_those_of_the_training_slabs(run: runs.Run) -> None:
             assert run.tensors[f"table.{kind}"][value] == int(np.argmax(counts))
 
 
+def test_a_scanned_table_follows_the_noise_of_its_copies(run: runs.Run) -> None:
+    """It is the most frequent tissue of each grey value in the copies, which are drawn anew."""
+    part = slices.load("train")
+    draw = torch.Generator().manual_seed(0)
+    made = brain.scanned(part.images, TINY.shade, TINY.noise, draw)
+    counts = np.zeros((256, brain.CLASSES))
+    np.add.at(counts, (made[:, 0].numpy().ravel(), part.tissue.numpy().ravel()), 1)
+    assert run.tensors["table.scanned"].tolist() == counts.argmax(axis=1).tolist()
+
+
 def test_scores_are_scikit_learns(run: runs.Run) -> None:
     """Per tissue and in the mean, for network and table, on both kinds of slices."""
     model = brain.restore(run)
