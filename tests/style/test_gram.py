@@ -133,3 +133,10 @@ def test_coarse_features_have_fine_moments(normal: Draw) -> None:
     assert slope.dtype == torch.bfloat16
     expected = style_gradient(features.detach().double(), wanted)
     torch.testing.assert_close(slope.double(), expected, rtol=0.02, atol=1e-6)
+
+
+def test_the_moments_slope_for_any_use(normal: Draw) -> None:
+    """A loss that is not symmetric in i and j: differences agree with the slope. eq:gatys-gram."""
+    weights = normal(3, 3)
+    features = normal(2, 3, 2, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: (gram(f) * weights).sum(), features)
