@@ -65,8 +65,7 @@ class StylePredictor(nn.Module):
         self.register_buffer("sd", sd.clone())
         self.narrow = nn.Linear(len(mean), bottleneck)
         self.wide = nn.Linear(bottleneck, len(plain))
-        nn.init.normal_(self.narrow.weight)  # e varies by about 1: styles differ from the start
-        nn.init.normal_(self.wide.weight, std=0.3 / bottleneck**0.5)
+        nn.init.normal_(self.wide.weight, std=0.1 / bottleneck**0.5)
         self.wide.bias.data = plain.clone()
 
     def embed(self, numbers: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batch bottleneck"]:

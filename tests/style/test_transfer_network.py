@@ -170,7 +170,7 @@ def test_pictures_and_styles_that_do_not_fit() -> None:
 
 
 def test_the_steps_for_the_page_are_the_network(normal: Normal) -> None:
-    """eq:arb-network: a short interpreter, given steps and flat weights, paints alike."""
+    """eq:arb-network: an interpreter of a few lines, given the steps, paints alike."""
     net = network()
     style = style_of(net, normal)
     x = torch.rand(1, 3, 16, 20, dtype=torch.float64)

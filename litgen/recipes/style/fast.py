@@ -76,7 +76,7 @@ class Config:
         turns: updates.
         batch_size: crops in a step; styles take turns.
         learning_rate: of Adam at its highest; it rises and falls once.
-        style_rate: the same for gains and biases, which are few and shall part.
+        style_rate: the same for gains and biases.
         slow_steps: of the optimiser that moves pixels, for comparison.
         slow_rate: of its Adam, in pixels of [0, 1].
         test_crops: of the held-out photograph, for each style.
@@ -99,7 +99,7 @@ class Config:
     turns: int = 540
     batch_size: int = 2
     learning_rate: float = 3e-3
-    style_rate: float = 2e-2
+    style_rate: float = 3e-3
     slow_steps: int = 100
     slow_rate: float = 0.03
     test_crops: int = 2
