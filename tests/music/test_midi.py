@@ -105,6 +105,8 @@ def test_a_melody_of_ones_own() -> None:
     low = [note("C1", 2), note("C1", 6), note("C1", 6)]
     four = midi.read_melody(document(PART, low, low, low, attributes=KEY))
     assert torch.equal(four.tokens, grid.tokens)
+    upbeat = midi.read_melody(document([note("C5", 1), note("D5", 6)], attributes=KEY))
+    assert upbeat.metre[:4].tolist() == [2, 3, 0, 1]
     limits = midi.read_melody(document([note("A3", 2), note("A5", 6)]))
     assert limits.tokens[0, [0, 4]].tolist() == [token(57), token(81)]
     rested = document([note("C5", 2), note("rest", 6)])
