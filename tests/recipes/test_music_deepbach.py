@@ -73,17 +73,20 @@ def test_places_are_what_the_network_is_given() -> None:
 
 
 def test_moving_symbols_is_moving_the_chorale() -> None:
-    """eq:bach-shift: moved symbols and tokens are those of the transposed grid."""
+    """eq:bach-shift: moved symbols and tokens are those of the transposed grid, with rests."""
     model, grid = recipe.network(TINY), grids()[0]
+    tokens = grid.tokens.clone()
+    tokens[:, 4:8] = torch.tensor([encoding.REST, encoding.HOLD, encoding.HOLD, encoding.HOLD])
+    grid = dataclasses.replace(grid, tokens=tokens)
     down, up = encoding.room(grid)
     assert down < 0 < up
     for voice in range(4):
         found = recipe.places(model, [grid], voice)
         for k in (down, -1, 0, up):
             moved = recipe.places(model, [encoding.transposed(grid, k)], voice)
-            symbols, tokens = recipe.shifted(found, torch.full((len(found.tokens),), k))
+            symbols, moved_tokens = recipe.shifted(found, torch.full((len(found.tokens),), k))
             assert torch.equal(symbols, moved.symbols.long())
-            assert torch.equal(tokens, moved.tokens.long())
+            assert torch.equal(moved_tokens, moved.tokens.long())
 
 
 def test_the_loss_is_the_negative_log_probability_of_each_token() -> None:
