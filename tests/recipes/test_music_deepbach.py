@@ -28,7 +28,8 @@ def cadences(monkeypatch: pytest.MonkeyPatch) -> dict[str, chorales.ScoreSet]:
     """Put the composed cadences in the chorales' place."""
     reason = DataUnavailable("a test")
     made = {split: chorales._standing_in(split, reason) for split in ("train", "test")}
-    made = {k: dataclasses.replace(v, scores=v.scores[:6]) for k, v in made.items()}
+    counts = {"train": 6, "test": 4}
+    made = {k: dataclasses.replace(v, scores=v.scores[: counts[k]]) for k, v in made.items()}
     monkeypatch.setattr(chorales, "load", lambda split="train": made[split])
     return made
 
@@ -72,17 +73,20 @@ def test_places_are_what_the_network_is_given() -> None:
 
 
 def test_moving_symbols_is_moving_the_chorale() -> None:
-    """eq:bach-shift: moved symbols and tokens are those of the transposed grid."""
+    """eq:bach-shift: moved symbols and tokens are those of the transposed grid, with rests."""
     model, grid = recipe.network(TINY), grids()[0]
+    tokens = grid.tokens.clone()
+    tokens[:, 4:8] = torch.tensor([encoding.REST, encoding.HOLD, encoding.HOLD, encoding.HOLD])
+    grid = dataclasses.replace(grid, tokens=tokens)
     down, up = encoding.room(grid)
     assert down < 0 < up
     for voice in range(4):
         found = recipe.places(model, [grid], voice)
         for k in (down, -1, 0, up):
             moved = recipe.places(model, [encoding.transposed(grid, k)], voice)
-            symbols, tokens = recipe.shifted(found, torch.full((len(found.tokens),), k))
+            symbols, moved_tokens = recipe.shifted(found, torch.full((len(found.tokens),), k))
             assert torch.equal(symbols, moved.symbols.long())
-            assert torch.equal(tokens, moved.tokens.long())
+            assert torch.equal(moved_tokens, moved.tokens.long())
 
 
 def test_the_loss_is_the_negative_log_probability_of_each_token() -> None:
@@ -222,10 +226,19 @@ def test_a_run_comes_back(tmp_path: Any) -> None:
     model = recipe.restore(run)
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
-    again = recipe.evaluate(run, CPU)
-    assert again == pytest.approx(run.metrics)
+    kept = dict(run.metrics)
+    run.metrics = kept | {"alto_nats": -1.0, "bass_note_accuracy": -1.0}
+    assert recipe.evaluate(run, CPU) == pytest.approx(kept)
+    run.metrics = kept
+    counts = recipe.counted(grids("train"), grids("test"))
+    assert {name: kept[name] for name in counts} == counts
+    other = recipe.counted(grids("test"), grids("train"))
+    assert other["markov_alto_nats"] != counts["markov_alto_nats"]
+    assert [(r["name"], r["split"]) for r in run.data] == [
+        ("chorales", s) for s in ("train", "test")
+    ]
     assert run.metrics["parameters"] == sum(p.numel() for p in model.parameters())
-    assert (run.metrics["train_chorales"], run.metrics["test_chorales"]) == (6, 6)
+    assert (run.metrics["train_chorales"], run.metrics["test_chorales"]) == (6, 4)
     rolls = recipe.sample(run, 2, torch.Generator().manual_seed(0))
     assert rolls.shape[0] == 2
     assert rolls.shape[1] == 1
