@@ -1,6 +1,7 @@
 """Several processes that train as one: what `torchrun` starts, PyTorch's DDP holds together.
 
-Chapter: book/contributing.md.  Proof: tests/test_processes.py. Also tests/recipes/test_together.py.
+Chapter: book/contributing.md.  Proof: tests/test_processes.py.
+Also tests/recipes/test_together.py, for all recipes.
 Reference: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training"
 (2020).
 

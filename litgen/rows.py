@@ -1,6 +1,6 @@
 """Own rows of a shared batch: the noise and the moments that the whole batch would have had.
 
-Chapter: book/contributing.md.  Proof: tests/test_rows.py, tests/test_processes.py.
+Chapter: book/contributing.md.  Proof: tests/test_rows.py.  Also tests/test_processes.py.
 Reference: Ioffe & Szegedy, "Batch Normalization" (2015).
 
 Where several processes share a batch, a loss sees n of its n * count rows, every count-th one. A
