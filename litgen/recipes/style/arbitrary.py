@@ -47,7 +47,7 @@ __all__ = [
 HELD_OUT = (0, 3)
 """The paintings that nothing is trained on, as places in `paintings.NAMES`."""
 
-BASE = dataclasses.replace(fast.CPU, styles=(1, 2, 4, 5, 6, 7), turns=360)
+BASE = dataclasses.replace(fast.CPU, styles=(1, 2, 4, 5, 6, 7), turns=200)
 
 
 @dataclass(frozen=True)
