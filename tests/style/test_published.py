@@ -214,6 +214,23 @@ def test_it_is_the_chapters_network_with_a_norm_behind_the_last_layer() -> None:
     torch.testing.assert_close(network.float()(x.float(), shares), found.float(), rtol=0, atol=1e-3)
 
 
+def test_a_blend_keeps_its_contrast_and_an_overlay_loses_some() -> None:
+    """eq:arb-conditional and eq:arb-blend before the sigmoid: deviations are blended gains."""
+    weights = random_weights()
+    gains = weights["expand.2.norm.gamma"].abs()
+    network = PublishedNetwork(weights | {"expand.2.norm.gamma": gains})
+    x = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(2)).double()
+    first, last = (torch.logit(network(x, row[None])) for row in torch.eye(26).double()[:2])
+    for share in (0.25, 0.5):
+        row = torch.tensor([[1 - share, share] + [0.0] * 24]).double()
+        blended = torch.logit(network(x, row))
+        overlaid = (1 - share) * first + share * last
+        expected = (1 - share) * gains[0] + share * gains[1]
+        found, lost = (p.std(dim=(2, 3), correction=0)[0] for p in (blended, overlaid))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+        assert (lost < 0.99 * expected).all()
+
+
 def test_names_in_the_order_of_the_network() -> None:
     """Three convolutions down, twelve in blocks, three up: what the file's names say."""
     assert LAYERS[:5] == ("contract.0", "contract.1", "contract.2", "res.0.0", "res.0.1")
