@@ -5,7 +5,8 @@ Paper: Dumoulin, Shlens & Kudlur, "A learned representation for artistic style" 
 `litgen.data.published_styles`.
 
 Its layers are those of `transfer_network.TransferNetwork` with three differences: convolutions
-have no biases, the last one is normed too, and no half is subtracted from the picture.
+have no biases, the last one is normed too, and no half is subtracted from the picture (which
+changes nothing: the first norm takes constants away).
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ BLOCKS = tuple((f"res.{i}.0", f"res.{i}.1") for i in range(6))
 UP = ("expand.0", "expand.1")
 LAST = "expand.2"
 LAYERS = (*DOWN, *(name for pair in BLOCKS for name in pair), *UP, LAST)
-"""Names of the convolutions in order; of each there are ``.w``, ``.norm.gamma``, ``.norm.beta``."""
+"""Convolutions in order; of each there are ``.w``, ``.norm.gamma``, ``.norm.beta``."""
 
 
 class PublishedNetwork(nn.Module):
@@ -43,7 +44,8 @@ class PublishedNetwork(nn.Module):
     def __init__(self, weights: Mapping[str, Tensor]):
         super().__init__()
         self.channels: list[int] = []
-        rows, inputs = [], 3
+        rows: list[Tensor] = []
+        inputs = 3
         for name in LAYERS:
             parts = [f"{name}.{part}" for part in ("w", "norm.gamma", "norm.beta")]
             missing = [part for part in parts if part not in weights]
@@ -79,7 +81,9 @@ class PublishedNetwork(nn.Module):
                 row for each picture.
         """
         self._check(images, shares)
-        parts = blend(self.styles, shares.to(images.dtype)).split([2 * c for c in self.channels], 1)
+        parts = blend(self.styles, shares.to(images.dtype)).split(
+            [2 * c for c in self.channels], 1
+        )
         style = dict(zip(LAYERS, parts, strict=True))
 
         def normed(name: str, x: Tensor, stride: int = 1) -> Tensor:

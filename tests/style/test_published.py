@@ -1,7 +1,7 @@
 """Proof for litgen/style/published.py: the ONNX file's own graph, node by node; torch's layers."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from litgen.data.sources import DataUnavailable
 from litgen.style.published import LAYERS, PublishedNetwork
 
 CHANNELS = (4, 5, 6, *[6] * 12, 3, 2, 3)
-TYPES = {1: np.dtype("<f4"), 7: np.dtype("<i8")}
+TYPES: dict[int, Any] = {1: np.dtype("<f4"), 7: np.dtype("<i8")}
 
 
-# -- a small reader and interpreter of ONNX, in numpy, that knows nothing of litgen ----------------
+# -- a small reader and interpreter of ONNX, in numpy, that knows nothing of litgen --------------
 
 
 def parts(content: bytes) -> dict[int, list[Any]]:
@@ -49,9 +49,8 @@ def parts(content: bytes) -> dict[int, list[Any]]:
 def array(content: bytes) -> np.ndarray:
     """Return a tensor's numbers, floats in double precision."""
     tensor = parts(content)
-    values = np.frombuffer(tensor[9][0], TYPES[tensor[2][0]])
-    values = values.reshape(tensor.get(1, []))
-    return values.astype(np.float64) if tensor[2][0] == 1 else values
+    values = np.frombuffer(tensor[9][0], TYPES[tensor[2][0]]).reshape(tensor.get(1, []))
+    return np.asarray(values, np.float64 if tensor[2][0] == 1 else np.int64)
 
 
 def nodes(graph: dict[int, list[Any]]) -> Iterator[tuple[str, list[str], str, dict[str, Any]]]:
@@ -77,7 +76,8 @@ def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
     """Return sums over windows of x, which nothing is added around."""
     side = kernel.shape[2]
     windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(2, 3))
-    return np.einsum("bihwkl,oikl->bohw", windows[:, :, ::stride, ::stride], kernel, optimize=True)
+    sums = np.einsum("bihwkl,oikl->bohw", windows[:, :, ::stride, ::stride], kernel, optimize=True)
+    return np.asarray(sums)
 
 
 def run(operation: str, x: list[Any], given: dict[str, Any]) -> np.ndarray:
@@ -108,7 +108,7 @@ def run(operation: str, x: list[Any], given: dict[str, Any]) -> np.ndarray:
         axes = tuple(given["axes"]) if "axes" in given else tuple(int(a) for a in x[1])
         how = np.mean if operation == "ReduceMean" else np.sum
         return np.asarray(how(x[0], axis=axes, keepdims=bool(given["keepdims"])))
-    plain = {
+    plain: dict[str, Callable[..., Any]] = {
         "Add": np.add,
         "Sub": np.subtract,
         "Mul": np.multiply,
@@ -162,7 +162,7 @@ def test_the_published_graph_node_by_node(
     np.testing.assert_allclose(single.numpy(), expected, rtol=0, atol=1e-4)
 
 
-# -- the same network by torch's functions alone, random weights ------------------------------------
+# -- the same network by torch's functions alone, random weights ---------------------------------
 
 
 def random_weights(styles: int = 26) -> dict[str, Tensor]:
@@ -179,7 +179,7 @@ def random_weights(styles: int = 26) -> dict[str, Tensor]:
 
 
 def test_it_is_the_chapters_network_with_a_norm_behind_the_last_layer() -> None:
-    """eq:arb-network by torch's functions, eq:arb-conditional layer by layer, no half taken off."""
+    """eq:arb-network by torch's functions, eq:arb-conditional layer by layer, no half off."""
     weights = random_weights()
     draws = torch.Generator().manual_seed(1)
     x = torch.rand(2, 3, 20, 24, generator=draws).double()
@@ -207,11 +207,13 @@ def test_it_is_the_chapters_network_with_a_norm_behind_the_last_layer() -> None:
     torch.testing.assert_close(found, expected)
     assert found.std() > 0.05
     torch.testing.assert_close(network(x, shares[:1])[1:], network(x[1:], shares[:1]))
+    torch.testing.assert_close(network(x - 0.5, shares), found)  # the first norm takes it away
     assert network.channels == list(CHANNELS)
     assert network.styles.shape == (26, 2 * sum(CHANNELS))
     assert not list(network.parameters())  # nothing to be trained by mistake
     assert len(network.state_dict()) == 19
-    torch.testing.assert_close(network.float()(x.float(), shares), found.float(), rtol=0, atol=1e-3)
+    single = network.float()(x.float(), shares)  # shares in another precision
+    torch.testing.assert_close(single, found.float(), rtol=0, atol=1e-3)
 
 
 def test_a_blend_keeps_its_contrast_and_an_overlay_loses_some() -> None:
@@ -245,7 +247,7 @@ def test_weights_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"there is no weight 'res\.3\.1\.norm\.beta'"):
         PublishedNetwork({k: w for k, w in weights.items() if k != "res.3.1.norm.beta"})
     wrong = weights | {"contract.1.w": torch.rand(5, 3, 3, 3)}
-    with pytest.raises(ValueError, match=r"contract\.1 of \(5, 3, 3, 3\), \(4, 5\), \(4, 5\) does"):
+    with pytest.raises(ValueError, match=r"contract\.1 of \(5, 3, 3, 3\), \(4, 5\), \(4, 5\)"):
         PublishedNetwork(wrong)
     for part, shape in (("gamma", (3, 6)), ("beta", (4, 5))):
         wrong = weights | {f"res.1.0.norm.{part}": torch.rand(shape)}
