@@ -47,6 +47,8 @@ __all__ = [
 HELD_OUT = (0, 3)
 """The paintings that nothing is trained on, as places in `paintings.NAMES`."""
 
+CROPS = 2
+"""Crops of the held-out photograph that a training is measured on."""
 BASE = dataclasses.replace(fast.CPU, styles=(1, 2, 4, 5, 6, 7), turns=200)
 
 
@@ -195,7 +197,7 @@ def measure(config: Config, found: fast.Material, reader: Reader) -> dict[str, f
     base, device = config.base, found.pool.device
     images = [fast.shrunk(image, base.size).to(device) for image in paintings.load().images]
     styles = styles_of(found.judge, images)
-    test, content = found.test[:4], found.test_content[:4]
+    test, content = found.test[:CROPS], found.test_content[:CROPS]
 
     def mean_loss(painted: Tensor, wanted: int) -> float:
         grams = [gram[wanted : wanted + 1] for gram in styles.grams]
