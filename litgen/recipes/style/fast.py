@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from litgen import checkpoints
+from litgen import checkpoints, processes
 from litgen.data import paintings, photographs, vgg
 from litgen.recipes import pictures
 from litgen.runs import Run
@@ -272,7 +272,8 @@ def fit(config: Config, found: Material, seed: int) -> Iterator[Progress]:
     def loss(rows: Int[Tensor, " batch"]) -> Tensor:
         """Return the mean loss of crops, painted in styles that take turns."""
         start = int(turns["done"]) * config.batch_size
-        which = (start + torch.arange(len(rows), device=device)) % count
+        places = processes.share(torch.arange(config.batch_size, device=device))
+        which = (start + places) % count
         painted = painter(found.pool[rows], one_hot[which])
         wanted = [gram[which] for gram in found.grams]
         return found.judge(painted, found.content[rows], wanted).total.mean()
