@@ -17,10 +17,14 @@ from tests.recipes.test_every_recipe import TINY
 
 ROOT = Path(__file__).parents[2]
 FEW = (
-    *("gan/cyclegan", "gan/dcgan", "gan/voxels"),
-    *("segmentation/cells", "applications/slices_brain"),
+    "gan/cyclegan",
+    "gan/dcgan",
+    "gan/voxels",
+    "segmentation/cells",
+    "applications/slices_brain",
+    "style/fast",
 )
-"""Recipes with a buffer, kept samples, a gate, counts and shares of a batch."""
+"""Recipes with a buffer, kept samples, a gate, counts, shares of a batch, places in a batch."""
 COARSE = {"gan/voxel_rules": 1e-3}
 """What is counted after rounding; otherwise weights agree to 5e-5."""
 
