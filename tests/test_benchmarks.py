@@ -725,11 +725,17 @@ def test_gatys_step_reports_ratios_and_losses(monkeypatch):
 
     given = small_setting(monkeypatch)
     monkeypatch.setattr(race, "setting", lambda side, layers: given)
+    monkeypatch.setattr(race, "EVALUATIONS", 20)
+    monkeypatch.setattr(race, "STARTS", 2)
     records = list(race.run(harness.Options(1, 0.0, True)))
     assert len(records) == 2
     for record in records:
         assert record["ratio_float32"] > 0
         assert record["best_peer"] == "usual"
         losses = record["final_loss"]
-        assert set(losses) == {"usual", "litgen-float32", "litgen-shipped", "usual evaluations"}
-        assert losses["usual evaluations"] >= 100
+        sides = {"usual", "litgen-float32", "litgen-shipped"}
+        assert set(losses) == {*sides, "each", "usual evaluations"}
+        assert losses["usual evaluations"] >= 20
+        for side in sides:
+            assert len(losses["each"][side]) == 2
+            assert losses[side] == pytest.approx(sum(losses["each"][side]) / 2, abs=1e-5)

@@ -153,8 +153,17 @@ def seeker(
 
 
 def paint(player: Player, turns: int | Iterator[int]) -> Iterator[Step]:
-    """Yield after every step of the descent; the picture needs no batches of data."""
-    return play([player], itertools.repeat(torch.empty(0)), turns)
+    """Yield after every step of the descent; the picture needs no batches of data.
+
+    After each step its pixels are cut to [0, 1], what can be shown: a descent that leaves this
+    range gains there what the cut at the end takes away.
+    """
+    canvases = [canvas for group in player.optimizer.param_groups for canvas in group["params"]]
+    for step in play([player], itertools.repeat(torch.empty(0)), turns):
+        with torch.no_grad():
+            for canvas in canvases:
+                canvas.clamp_(0, 1)
+        yield step
 
 
 def _fine(features: Tensor) -> Tensor:

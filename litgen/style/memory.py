@@ -9,7 +9,8 @@ Paper: Liu & Nocedal, "On the limited memory BFGS method for large scale optimiz
 
 torch.optim.LBFGS asks for the loss again and again in one step; this one uses the gradient that
 is there, so that `litgen.training.play` can play with it, and a batch of pictures with different
-losses shares its passes through the network but not its steps.
+losses shares its passes through the network but not its steps. s is read off the parameters, so
+that what cuts them between two steps, as a picture's pixels are cut, is part of the step.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class LimitedMemory(torch.optim.Optimizer):
         ValueError: a rate that is not positive, or no history.
     """
 
-    def __init__(self, x: Tensor, rate: float = 1.0, history: int = 20):
+    def __init__(self, x: Tensor, rate: float = 1.0, history: int = 100):
         if rate <= 0 or history < 1:
             raise ValueError(f"rate and history must be positive, got {rate} and {history}")
         super().__init__([x], {"rate": rate, "history": history})
@@ -52,21 +53,21 @@ class LimitedMemory(torch.optim.Optimizer):
         x = group["params"][0]
         if closure is not None or x.grad is None:
             raise ValueError("step takes no closure, and the gradient that is in .grad")
-        gradient = x.grad.flatten(1)
+        gradient, place = x.grad.flatten(1).clone(), x.flatten(1).clone()
         state = self.state[x]
         if not state:
+            state.update(steps=[], changes=[])
             length = (1 / gradient.abs().sum(dim=1, keepdim=True)).clamp(max=1)
-            move = -group["rate"] * length.nan_to_num(0, 1, 1) * gradient
-            state.update(steps=[], changes=[], move=move)
+            direction = length.nan_to_num(0, 1, 1) * gradient
         else:
-            self._remember(state, gradient - state["gradient"], group["history"])
-            move = -group["rate"] * _times_inverse(state["steps"], state["changes"], gradient)
-        state.update(gradient=gradient.clone(), move=move)
-        x += move.view_as(x)
+            step, change = place - state["place"], gradient - state["gradient"]
+            self._remember(state, step, change, group["history"])
+            direction = _times_inverse(state["steps"], state["changes"], gradient)
+        state.update(gradient=gradient, place=place)
+        x -= group["rate"] * direction.view_as(x)
 
-    def _remember(self, state: dict[str, Any], change: Tensor, most: int) -> None:
+    def _remember(self, state: dict[str, Any], step: Tensor, change: Tensor, most: int) -> None:
         """Keep the last step and the gradient's change; where they say nothing, zeros."""
-        step = state["move"]
         useful = (step * change).sum(dim=1, keepdim=True) > 1e-10
         state["steps"].append(step * useful)
         state["changes"].append(change * useful)

@@ -12,6 +12,7 @@ from litgen.style import gatys
 from litgen.style.features import VGG
 from litgen.style.gram import gram
 from litgen.style.memory import LimitedMemory
+from litgen.training import Player
 
 Draw = Callable[..., Tensor]
 NAMES = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
@@ -136,6 +137,22 @@ def test_the_descent_lowers_what_it_says(network: VGG, normal: Draw, kind: str) 
     assert steps[0].loss.item() == pytest.approx((first.content + first.style).sum().item())
     assert steps[-1].loss < 0.5 * steps[0].loss
     assert len(list(itertools.islice(gatys.paint(player, iter([5, 6])), 5))) == 2
+
+
+@pytest.mark.parametrize("kind", ["memory", "adam"])
+def test_what_cannot_be_shown_is_cut_after_every_step(normal: Draw, kind: str) -> None:
+    """A descent to a picture outside [0, 1] ends at the nearest one inside."""
+    wanted = 0.5 + normal(2, 3, 4, 5)
+    assert wanted.min() < -0.5
+    assert wanted.max() > 1.5
+    canvas = torch.nn.Parameter(torch.full_like(wanted, 0.5))
+    adam = torch.optim.Adam([canvas], 0.05)
+    optimizer = LimitedMemory(canvas) if kind == "memory" else adam
+    player = Player("picture", optimizer, lambda _: (canvas - wanted).square().sum())
+    for _ in gatys.paint(player, 200):
+        assert canvas.min() >= 0
+        assert canvas.max() <= 1
+    torch.testing.assert_close(canvas.detach(), wanted.clip(0, 1), rtol=0, atol=2e-3)
 
 
 def test_coarse_features_are_summed_in_float32(network: VGG, normal: Draw) -> None:

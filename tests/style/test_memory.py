@@ -57,7 +57,7 @@ def test_every_row_goes_torchs_way(normal: Draw, rate: float, most: int) -> None
 def test_defaults_and_their_torch_twin(normal: Draw) -> None:
     """Rate 1, twenty pairs."""
     optimizer = LimitedMemory(normal(1, 3).requires_grad_())
-    assert optimizer.defaults == {"rate": 1.0, "history": 20}
+    assert optimizer.defaults == {"rate": 1.0, "history": 100}
 
 
 def test_a_small_memory_holds_no_more(normal: Draw) -> None:

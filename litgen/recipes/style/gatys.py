@@ -81,7 +81,7 @@ class Config:
     pooling: Pooling = "average"
     optimiser: Literal["lbfgs", "adam"] = "lbfgs"
     rate: float = 1.0
-    history: int = 20
+    history: int = 100
     turns: int = 32
     snapshots: int = 8
     mixed: bool = True
