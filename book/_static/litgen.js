@@ -426,7 +426,8 @@
       const height = payload.height ?? payload.side;
       const last = planes.length - 1;
       const codes = element("canvas", { width: 640, height: 640, role: "img", "aria-label": words.points ?? "Posterior means of the test images at the chosen moment, coloured by class" });
-      const plane = element("canvas", { class: points ? "plane" : "plane wide", width: payload.side, height, role: "img", "aria-label": words.plane ?? "The decoded plane at the chosen moment" });
+      const shape = points ? {} : { style: `aspect-ratio: ${payload.side} / ${height}` };
+      const plane = element("canvas", { class: `plane${points ? "" : " wide"}${payload.smooth ? " smooth" : ""}`, ...shape, width: payload.side, height, role: "img", "aria-label": words.plane ?? "The decoded plane at the chosen moment" });
       const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: last });
       const text = element("output", { "aria-live": "off" });
       const button = element("button", { type: "button" }, "Play");
@@ -2198,7 +2199,7 @@
     const [images, maps] = [payload.images, payload.maps].map(tinynet.bytes);
     const { side, names, colours, options, scenes } = payload;
     const pixels = side * side;
-    const canvas = (label) => element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": label });
+    const canvas = (label) => element("canvas", { class: "plane smooth", width: side, height: side, role: "img", "aria-label": label });
     const [over, wrong] = ["The chosen map over the chosen picture", "Pixels that the map has wrong, on the true classes"].map(canvas);
     const scene = element("input", { type: "range", min: 1, max: scenes, step: 1, value: 1 });
     const share = element("input", { type: "range", min: 0, max: 100, step: 1, value: 50 });
@@ -2525,7 +2526,7 @@
     const pixels = tinynet.bytes(payload.images);
     const { side, names, photographs, steps } = payload;
     const numbers = styles.length / names.length;
-    const canvas = (label) => element("canvas", { class: "digit", width: side, height: side, role: "img", "aria-label": label });
+    const canvas = (label) => element("canvas", { class: "plane smooth", width: side, height: side, role: "img", "aria-label": label });
     const [before, after] = ["The photograph", "The photograph in the blend of styles"].map(canvas);
     const options = (list, chosen) => list.map((name, i) => element("option", i === chosen ? { value: i, selected: "" } : { value: i }, name));
     const photo = element("select", {}, ...options(photographs, 0));

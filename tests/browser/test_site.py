@@ -110,11 +110,12 @@ def test_page_is_accessible(visit: Visits, walked_path: str) -> None:
 
 
 def test_page_fits_a_phone(visit: Visits, walked_path: str) -> None:
-    """At 375 pixels the page does not scroll sideways, and no text is below 12 pixels."""
+    """At 375 pixels nothing scrolls sideways, no text is below 12 pixels, no picture is bent."""
     narrow = visit(walked_path).narrow
     assert narrow["width"] <= 375, narrow["culprits"]
     assert not narrow["figures"]
     assert not narrow["small"]
+    assert not narrow["bent"]
 
 
 def test_parts_are_the_sites_own(site: Path, page_path: str) -> None:

@@ -107,14 +107,20 @@ NARROW = """() => {
     if (parent.getClientRects().length && size > 0 && size < 12)
       small.add(`${say(parent)}: ${texts.currentNode.data.trim().slice(0, 40)}`);
   }
+  const bent = (e) => {
+    const { clientWidth, clientHeight, naturalWidth, naturalHeight, width, height } = e;
+    const own = e.tagName === "IMG" ? naturalWidth / naturalHeight : width / height;
+    return clientHeight > 0 && Math.abs(clientWidth / clientHeight / own - 1) > 0.03;
+  };
   return {
     width: document.documentElement.scrollWidth,
+    bent: all("figure img, canvas").filter(bent).map(say),
     culprits: all("*").filter((e) => wide(e) && !clipped(e)).slice(0, 5).map(say),
     small: [...small],
     figures: all("figure, img, canvas, video").filter((e) => wide(e) && !clipped(e)).map(say),
   };
 }"""
-"""What is too wide or too small on a phone."""
+"""What is too wide, too small or out of proportion on a phone."""
 
 
 def missing(what: str) -> NoReturn:
