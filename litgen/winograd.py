@@ -131,7 +131,7 @@ def of_weights(
 
 def convolve(
     x: Float[Tensor, "batch inputs height width"],
-    matrices: Float[Tensor, "36 inputs outputs"],
+    matrices: Float[Tensor, "numbers channels outputs"],
     padding: int = 1,
 ) -> Float[Tensor, "batch outputs out_height out_width"]:
     """Return `torch.nn.functional.conv2d` with the weights of these matrices.
@@ -150,7 +150,7 @@ def convolve(
     if padding < 0 or height < 1 or width < 1:
         raise ValueError(f"images {tuple(x.shape)} with padding {padding} leave nothing")
     border = (padding, padding + -width % SIDE, padding, padding + -height % SIDE)
-    found: Tensor = Winograd.apply(nn.functional.pad(x, border), matrices)  # type: ignore[no-untyped-call]
+    found: Tensor = Winograd.apply(nn.functional.pad(x, border), matrices)
     return found[:, :, :height, :width]
 
 
@@ -194,7 +194,7 @@ class Conv3x3(nn.Conv2d):
     ) -> Float[Tensor, "batch outputs out_height out_width"]:
         """Return the convolution. Few tiles do not pay for the weights' change of coordinates."""
         enough = 64 if self.matrices is None else 16
-        if x.dim() < 4 or not self.by_tiles(x) or len(x) * x[0, 0].numel() < enough * SIDE**2:
+        if not self.by_tiles(x) or len(x) * x[0, 0].numel() < enough * SIDE**2:
             return super().forward(x)
         matrices = of_weights(self.weight) if self.matrices is None else self.matrices
         assert isinstance(self.padding[0], int)
