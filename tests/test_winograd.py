@@ -42,7 +42,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_four_results_of_three_weights() -> None:
-    """eq:unet-tiles: A ((G w) * (B d)) is a sliding sum of products, for unit weights and inputs."""
+    """eq:unet-tiles: A ((G w) * (B d)) is a sliding sum, for all unit weights and unit inputs."""
     into, of, back = (
         torch.tensor(m, dtype=torch.float64) for m in (winograd.B, winograd.G, winograd.A)
     )
