@@ -10,7 +10,8 @@ litgen-float32   litgen's network, channels last
 litgen-shipped   as its recipes run it: bfloat16 where the processor has it
 
 Widths 32 to 512, four images of 128x128 pixels. Inference folds litgen's normalisations into the
-convolutions, which changes no output beyond rounding.
+convolutions, which changes no output beyond rounding. In float32 litgen's wide convolutions go by
+tiles (litgen/winograd.py), which rounds a digit more; bfloat16 has no digit to spare for that.
 """
 
 import itertools

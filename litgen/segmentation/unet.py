@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from litgen.shapes import Float
+from litgen.winograd import Conv3x3
 
 __all__ = ["UNet", "block", "cropped", "folded", "valid_side"]
 
@@ -56,7 +57,7 @@ def block(inputs: int, outputs: int, padded: bool = True) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in (inputs, outputs):
         layers += [
-            nn.Conv2d(width, outputs, 3, padding=int(padded), bias=False),
+            Conv3x3(width, outputs, int(padded), bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         ]
@@ -175,4 +176,8 @@ def folded(net: UNet, dtype: torch.dtype = torch.float32) -> UNet:
                 assert isinstance(norm, nn.BatchNorm2d)
                 layers[i] = fuse_conv_bn_eval(conv, norm)
                 layers[i + 1] = nn.Identity()
-    return net.to(dtype).to(memory_format=torch.channels_last)
+    net.to(dtype).to(memory_format=torch.channels_last)
+    for layer in net.modules():
+        if isinstance(layer, Conv3x3):
+            layer.prepare()
+    return net

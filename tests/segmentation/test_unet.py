@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from litgen import winograd
 from litgen.segmentation import unet
 from litgen.segmentation.unet import UNet
 
@@ -193,6 +194,29 @@ def test_folding_into_half_the_bits() -> None:
     assert {p.dtype for p in copy.parameters()} == {torch.bfloat16}
     off = (copy(x.bfloat16()).float() - expected).square().mean()
     assert 0 < off < 4e-4 * expected.var()
+
+
+def test_wide_convolutions_go_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 64 channels on 32x32 pixels, two levels; where folded, prepared, at 16x16 too."""
+    net, x = UNet(1, 2, (64, 64)).double().eval(), noise(1, 1, 32, 32)
+    monkeypatch.setattr(winograd, "WIDE", 1000)
+    expected = net(x)
+    monkeypatch.setattr(winograd, "WIDE", 64)
+    ours, sides = winograd.convolve, []
+
+    def noted(x: Tensor, matrices: Tensor, padding: int = 1) -> Tensor:
+        sides.append(x.shape[2])
+        return ours(x, matrices, padding)
+
+    monkeypatch.setattr(winograd, "convolve", noted)
+    torch.testing.assert_close(net(x), expected)
+    assert sides == [32, 32, 32]
+    sides.clear()
+    torch.testing.assert_close(unet.folded(net, torch.float64)(x), expected)
+    assert sides == [32, 16, 16, 32, 32]
+    sides.clear()
+    unet.folded(net, torch.bfloat16)(x.bfloat16())
+    assert not sides
 
 
 def test_an_odd_row_and_column_are_repeated_at_the_end() -> None:
