@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from litgen import runs
-from litgen.data import paintings, photographs
+from litgen.data import paintings, photographs, vgg
 from litgen.recipes.style import fast
 
 CPU = torch.device("cpu")
@@ -29,12 +29,19 @@ TINY = dataclasses.replace(
 )
 
 
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the random kernels that stand in for VGG's have few channels."""
+    monkeypatch.setattr(vgg, "WIDTHS", (8, 8, 8, 8, 8))
+
+
 @pytest.fixture(scope="module")
 def run() -> runs.Run:
     """Return a tiny run, trained once on what stands in offline."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LITGEN_OFFLINE", "1")
         patch.setenv("LITGEN_CACHE", "/nonexistent/litgen")
+        patch.setattr(vgg, "WIDTHS", (8, 8, 8, 8, 8))
         return runs.train("style/fast", "cpu", seed=1, config=TINY)
 
 
@@ -129,6 +136,81 @@ def test_training_lowers_the_loss_and_the_numbers_are_what_they_say(run: runs.Ru
     assert run.tensors["slow.images"].shape == (4, 3, 16, 16)
     assert (painter.styles - painter.network.plain()).abs().min(dim=1).values.max() >= 0
     assert (painter.styles[0] - painter.styles[1]).abs().max() > 1e-3
+
+
+def test_the_training_by_hand() -> None:
+    """eq:arb-loss crop by crop: who is drawn, whose turn it is, both rates, the first weights."""
+    rates = {"learning_rate": 2e-3, "style_rate": 9e-3}
+    config = dataclasses.replace(TINY, styles=(0, 2, 5), batch_size=2, turns=5, **rates)
+    found = fast.material(config, 7, CPU)
+    torch.rand(3)  # what was drawn before does not matter
+    seen = list(fast.fit(config, found, 7))
+    assert [now.turn for now in seen] == list(range(5))
+    assert not any(now.loss.requires_grad for now in seen)
+    torch.manual_seed(7)
+    painter = fast.Painter(config)
+    assert torch.equal(painter.styles, painter.network.plain().expand(3, -1))
+    sides = [
+        (torch.optim.Adam(painter.network.parameters()), 2e-3),
+        (torch.optim.Adam([painter.styles]), 9e-3),
+    ]
+    cycles = [
+        torch.optim.lr_scheduler.OneCycleLR(adam, rate, total_steps=6, pct_start=0.15)
+        for adam, rate in sides
+    ]
+    order = torch.Generator().manual_seed(7)
+    drawn = torch.cat([torch.randperm(8, generator=order) for _ in range(2)]).tolist()
+    painted = 0
+    for now in seen:
+        losses = []
+        for _ in range(2):
+            row, style = drawn[painted], painted % 3
+            wanted = [gram[style : style + 1] for gram in found.grams]
+            image = painter.network(found.pool[row : row + 1], painter.styles[style : style + 1])
+            content = found.judge.content(found.pool[row : row + 1])
+            losses.append(found.judge(image, content, wanted).total[0])
+            painted += 1
+        loss = (losses[0] + losses[1]) / 2
+        assert now.loss.item() == pytest.approx(loss.item(), rel=1e-3)
+        for adam, _ in sides:
+            adam.zero_grad()
+        loss.backward()
+        for (adam, _), cycle in zip(sides, cycles, strict=True):
+            adam.step()
+            cycle.step()
+    ended = seen[-1].painter
+    # some biases have no slope but rounding's, so that pictures are compared
+    pictures = [one(found.test[:3], torch.eye(3)) for one in (painter, ended)]
+    torch.testing.assert_close(*pictures, rtol=0, atol=2e-3)
+
+
+def test_the_judge_sees_the_layers_and_the_precision_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Layers, weight and units; a content layer may be the deepest; bfloat16 if it is wanted."""
+    photos = [fast.shrunk(image, 32) for image in photographs.load().images]
+    config = dataclasses.replace(TINY, content_layer="conv3_1", style_weight=0.7)
+    judged, record = fast.judge(config, photos, CPU)
+    assert record.stand_in
+    about = judged.content_layer, judged.style_layers, judged.style_weight
+    assert about == ("conv3_1", ("conv1_1", "conv2_1"), 0.7)
+    for name in ("conv1_1", "conv2_2", "conv3_1"):
+        features = [judged.features(photo[None], (name,))[name].flatten() for photo in photos]
+        assert torch.cat(features).mean().item() == pytest.approx(1, rel=1e-3)
+    with pytest.raises(ValueError, match=r"layers are some of conv1_1, .*, conv3_1; got"):
+        judged.features(photos[0][None], ("conv3_2",))  # no deeper than needed
+    heard: list[bool] = []
+    original = fast.mixed_precision
+
+    def listen(device: torch.device, wanted: bool) -> object:
+        heard.append(wanted)
+        return original(device, wanted)
+
+    monkeypatch.setattr(fast, "mixed_precision", listen)
+    for mixed in (True, False):
+        one, _ = fast.judge(dataclasses.replace(TINY, mixed=mixed), photos, CPU)
+        one.content(photos[0][None])
+    assert heard == [True, False]
 
 
 def test_a_painter_blends_its_styles() -> None:

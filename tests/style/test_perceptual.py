@@ -66,7 +66,7 @@ def test_the_content_itself_costs_no_content_and_the_style_no_style(normal: Norm
 
 
 def test_coarse_features_are_judged_in_full_precision(normal: Normal) -> None:
-    """eq:arb-loss: features in bfloat16 cost what the same numbers cost in float32; so do slopes."""
+    """eq:arb-loss: features in bfloat16 cost what their numbers cost in float32; slopes, too."""
     x, content, painting = (normal(2, 3, 4, 6).bfloat16() for _ in range(3))
 
     def plain(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
