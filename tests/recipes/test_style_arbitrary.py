@@ -45,6 +45,8 @@ def test_styles_are_crops_of_the_paintings_in_turn() -> None:
     """As many as asked for, of the side asked for, each inside its own painting."""
     found = arbitrary.training_styles(TINY, 0, CPU)
     assert len(found) == 6
+    other = arbitrary.training_styles(TINY, 1, CPU)
+    assert not any(torch.equal(a, b) for a, b in zip(found, other, strict=True))
     images = paintings.load().images
     for k, crop in enumerate(found):
         assert crop.shape == (3, 20, 20)
@@ -147,6 +149,8 @@ def test_the_table_by_hand(run: runs.Run) -> None:
         for name, values in expected.items():
             mean = sum(values) / len(values)
             assert run.metrics[f"{kind}_{name}"] == pytest.approx(mean, rel=1e-3)
+    crops = arbitrary.styles_of(found.judge, arbitrary.training_styles(TINY, 1, CPU)).numbers
+    torch.testing.assert_close(reader.predictor.mean, crops.mean(dim=0), rtol=1e-3, atol=1e-4)
     slow = []
     for place in arbitrary.HELD_OUT:
         wanted = [gram[place : place + 1] for gram in styles.grams]
