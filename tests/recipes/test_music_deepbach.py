@@ -257,9 +257,9 @@ def test_a_run_comes_back(tmp_path: Any) -> None:
     run = recipe.train(TINY, 0, CPU)
     run.provenance = {"config": dataclasses.asdict(TINY) | {"offsets": list(TINY.offsets)}}
     assert recipe.config_of(run) == TINY
-    run.tensors = {key: runs.stored(value) for key, value in run.tensors.items()}
     for name, weights in run.tensors.items():
         assert torch.equal(weights, weights.half().to(weights.dtype)), name
+    run.tensors = {key: runs.stored(value) for key, value in run.tensors.items()}
     assert all(r["title"] == "composed cadences standing in for chorales" for r in run.data)
     model = recipe.restore(run)
     assert not model.training

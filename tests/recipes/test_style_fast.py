@@ -94,10 +94,18 @@ def test_material_keeps_the_held_out_photograph_apart() -> None:
     style = fast.shrunk(paintings.load().images[2], 32)
     for gram, expected in zip(found.grams, found.judge.style(style[None]), strict=True):
         torch.testing.assert_close(gram[1:2], expected)
-    assert {record["name"] for record in found.records} == set(fast.DATA)
+    torch.testing.assert_close(found.test_content[3:], found.judge.content(found.test[3:]))
+    about = [(record["name"], record["title"], record["split"]) for record in found.records]
+    loaded = (vgg.load(), paintings.load(), photographs.load())
+    titles = [one.record.name for one in loaded]
+    assert about == [(n, t, "train") for n, t in zip(fast.DATA, titles, strict=True)]
+    assert photographs.NAMES[fast.HELD_OUT] == "chelsea"
     other = fast.material(TINY, 1, CPU)
     assert torch.equal(other.test, found.test)
     assert not torch.equal(other.pool, found.pool)
+    whole = fast.material(dataclasses.replace(TINY, side=32, pool=10), 0, CPU)
+    assert whole.pool.shape == (10, 3, 32, 32)
+    torch.testing.assert_close(whole.content[9:], whole.judge.content(whole.pool[9:]))
     with pytest.raises(ValueError, match="crops of 40 from pictures of 32 pixels"):
         fast.material(dataclasses.replace(TINY, side=40), 0, CPU)
 
@@ -133,7 +141,16 @@ def test_training_lowers_the_loss_and_the_numbers_are_what_they_say(run: runs.Ru
     assert metrics["style_parameters"] == painter.network.style_numbers == painter.styles.shape[1]
     weights_count = sum(p.numel() for p in painter.network.parameters())
     assert metrics["network_parameters"] == weights_count
-    assert run.tensors["slow.images"].shape == (4, 3, 16, 16)
+    style = [gram[[0, 1, 0, 1]] for gram in found.grams]
+    way = list(fast.optimised(found.judge, found.test, found.test_content, style, 10, 0.03))
+    slow = found.judge(way[-1], found.test_content, style).total.mean().item()
+    assert metrics["slow_loss"] == pytest.approx(slow, rel=1e-3)
+    levels = run.tensors["slow.images"]
+    assert levels.shape == (4, 3, 16, 16)
+    assert (levels - 255 * way[-1]).abs().mean() < 0.3  # rounded: a quarter on average
+    assert (levels - 255 * way[-1]).mean().abs() < 0.05
+    losses = [now.loss.item() for now in fast.fit(TINY, found, 1)]
+    assert run.history["loss"] == pytest.approx(losses, rel=1e-3)
     assert (painter.styles - painter.network.plain()).abs().min(dim=1).values.max() >= 0
     assert (painter.styles[0] - painter.styles[1]).abs().max() > 1e-3
 
@@ -243,6 +260,41 @@ def test_the_slow_way_is_adam_on_pixels() -> None:
     assert (ways[-1] - start).abs().max() > 0.2
 
 
+def test_weights_are_measured_as_they_are_stored() -> None:
+    """Before a store sees it, a run holds what half precision can hold."""
+    run = fast.train(dataclasses.replace(TINY, turns=2, slow_steps=1), 0, CPU)
+    for name, weights in run.part("model").items():
+        assert torch.equal(weights, weights.half().to(weights.dtype)), name
+
+
+def test_what_is_reported_of_the_slow_way_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels follow the judge of the training; each tenth and the last are judged in float32."""
+    found = fast.material(TINY, 0, CPU)
+    own = found._replace(judge=dataclasses.replace(found.judge, style_weight=5.0))
+    config = dataclasses.replace(TINY, slow_steps=25, slow_rate=0.05)
+    losses, last = fast._slow(config, own, found)
+    style = [gram[[0, 1, 0, 1]] for gram in found.grams]
+    way = list(fast.optimised(own.judge, found.test, found.test_content, style, 25, 0.05))
+    torch.testing.assert_close(last, way[-1], rtol=0, atol=1e-3)
+    with torch.no_grad():
+        every = [found.judge(x, found.test_content, style).total.mean().item() for x in way]
+    expected = [every[k - 1] for k in (*range(2, 25, 2), 25)]
+    assert losses == pytest.approx(expected, rel=1e-3)
+    heard: list[bool] = []
+    original = fast.mixed_precision
+
+    def listen(device: torch.device, wanted: bool) -> object:
+        heard.append(wanted)
+        return original(device, wanted)
+
+    monkeypatch.setattr(fast, "mixed_precision", listen)
+    emptied = found._replace(test_content=torch.zeros_like(found.test_content))
+    exact = fast._exact(dataclasses.replace(TINY, mixed=True), emptied)
+    torch.testing.assert_close(exact.test_content, exact.judge.content(found.test))
+    assert heard
+    assert not any(heard)
+
+
 def test_the_network_is_built_as_asked() -> None:
     """Broken variants reach the network."""
     config = dataclasses.replace(TINY, norm="batch", padding="zeros", upsampling="transposed")
@@ -252,12 +304,31 @@ def test_the_network_is_built_as_asked() -> None:
     assert fast.CPU.norm == fast.GPU.norm == "instance"
 
 
-def test_samples_evaluation_and_config(run: runs.Run) -> None:
+def test_samples_evaluation_and_config(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are painted crops in turn; measuring again gives the same; tuples come back."""
     assert fast.config_of(run) == TINY
     found = fast.sample(run, 3, torch.Generator().manual_seed(0))
     assert found.shape == (3, 3, 16, 16)
     assert 0 <= found.min() < found.max() <= 1
-    again = fast.evaluate(run, CPU)
-    assert again == pytest.approx(run.metrics, rel=1e-4)
+    painter, draws = fast.restore(run), torch.Generator().manual_seed(0)
+    assert not painter.training
+    assert not any(p.requires_grad for p in painter.parameters())
+    photo = fast.shrunk(photographs.load().images[fast.HELD_OUT], 32)
+    crops = fast.crops([photo], 3, 16, draws)
+    expected = painter.network(crops, painter.styles[[0, 1, 0]])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(found, fast.sample(run, 3, torch.Generator().manual_seed(1)))
+    kept = {name: run.metrics[name] for name in ("slow_loss", "turns")}
+    stale = dataclasses.replace(run, metrics=dict.fromkeys(run.metrics, -1.0) | kept, history={})
+    stale.provenance = run.provenance | {"config": run.provenance["config"] | {"mixed": True}}
+    heard: list[bool] = []
+    original = fast.mixed_precision
+
+    def listen(device: torch.device, wanted: bool) -> object:
+        heard.append(wanted)
+        return original(device, False)
+
+    monkeypatch.setattr(fast, "mixed_precision", listen)
+    assert fast.evaluate(stale, CPU) == pytest.approx(run.metrics, rel=1e-4)
+    assert heard[-1] is False  # what is reported is not rounded
     assert fast.data(TINY) == ("vgg", "paintings", "photographs")
