@@ -57,6 +57,7 @@ def test_the_longest_run_in_any_key() -> None:
         both = copying.longest_run(a, [b, c])
         assert both == max(longest_by_loop(a, b), longest_by_loop(a, c))
     assert len(set(lengths)) > 1
+    assert copying.longest_run(a[:, :1], [a]) == 1
     assert copying.longest_run(a, []) == 0
 
 
@@ -84,3 +85,18 @@ def test_chords_by_hand() -> None:
         ]
     )
     assert copying.chords(tokens).tolist() == [[24, 16, 7, 0], [24, 17, 7, 0], [31, 22, 12, -5]]
+
+
+def test_silence_is_a_pitch_below_the_range() -> None:
+    """eq:bach-chords: a rest, and what has not begun, match themselves in the same key alone."""
+    notes = torch.tensor([[9, 0, 9], [9, 0, 9], [9, 1, 9], [9, 0, 9]])
+    lows = [low for low, _ in RANGES]
+    pitch, silent = [low + 7 for low in lows], lows[2] - 1
+    found = copying.chords(notes)
+    assert found[1].tolist() == [pitch[0] - pitch[3], pitch[1] - pitch[3], silent - pitch[3], 0]
+    unbegun = notes.clone()
+    unbegun[2, 0] = 0
+    assert copying.chords(unbegun)[0].tolist() == found[1].tolist()
+    moved = torch.where(notes > 1, notes + 3, notes)
+    assert copying.longest_run(notes, [notes]) == 3
+    assert copying.longest_run(notes, [moved]) == 1
