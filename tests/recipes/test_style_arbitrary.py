@@ -112,7 +112,7 @@ def test_the_training_by_hand() -> None:
         cycle.step()
     # some biases have no slope but rounding's, so that pictures are compared
     pictures = [one(found.test[:3], styles.numbers[:3]) for one in (reader, seen[-1].reader)]
-    torch.testing.assert_close(*pictures, rtol=0, atol=2e-3)
+    torch.testing.assert_close(*pictures, rtol=0, atol=2e-5)
 
 
 def test_a_reader_is_built_as_asked() -> None:

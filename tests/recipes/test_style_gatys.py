@@ -82,14 +82,17 @@ def test_a_run_holds_pictures_for_all_weights_and_measures_them() -> None:
     assert run.metrics["style_5"] < run.metrics["style_0.1"]
     assert run.metrics["content_5"] > run.metrics["content_0.1"]
     assert run.metrics["turns"] == 6
-    assert recipe.evaluate(run, CPU) == pytest.approx(run.metrics)
+    for pooling in ("max", "average"):
+        run = trained(dataclasses.replace(TINY, pooling=pooling))  # type: ignore[arg-type]
+        stale = dataclasses.replace(run, metrics=dict.fromkeys(run.metrics, -1.0) | {"turns": 6})
+        assert recipe.evaluate(stale, CPU) == pytest.approx(run.metrics)
     torch.testing.assert_close(run.tensors["content"], recipe.bytes_of(content))
     torch.testing.assert_close(recipe.prepared_style(run), recipe.bytes_of(style) / 255)
     assert run.tensors["snapshots.turn"].tolist() == [0, 1, 2, 6]
     assert torch.equal(
         run.tensors["snapshots.images"][0], run.tensors["content"].expand(2, -1, -1, -1)
     )
-    assert torch.equal(run.tensors["snapshots.images"][-1], images)
+    assert torch.equal(run.tensors["snapshots.images"][-1], run.tensors["images"])
     assert len(run.history["loss"]) == 6
     assert run.history["loss"][-1] < run.history["loss"][0]
 
