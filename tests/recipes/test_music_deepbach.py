@@ -1,5 +1,6 @@
 """Proof for litgen/recipes/music: deepbach.py, deepbach_recurrent.py, on composed cadences."""
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -250,6 +251,30 @@ def test_the_tables_are_counted_in_training_chorales_and_judged_on_others() -> N
         assert found[f"markov_{name}_nats"] < found[f"unigram_{name}_nats"]
         assert recipe.tables(train, i).shape == (2 * recipe.SIZES[i] * 4, recipe.SIZES[i])
     assert len(found) == 24
+
+
+def test_the_markov_table_knows_the_place_in_the_beat() -> None:
+    """eq:bach-counts: tokens after what sounds (held or begun) and at 0..3 of a beat, by a loop."""
+    train, held_out, size = grids(), grids("test"), recipe.SIZES[2]
+
+    def met(pieces: list[encoding.Grid]) -> list[tuple[tuple[int, int, int], int]]:
+        pairs = []
+        for grid in pieces:
+            sounds, begins = -1, 0  # before the piece
+            for token, metre in zip(grid.tokens[2].tolist(), grid.metre.tolist(), strict=True):
+                pairs.append(((sounds, begins, metre), token))
+                sounds, begins = (token, 1) if token else (sounds, 0)
+        return pairs
+
+    counts = collections.Counter(met(train))
+    totals = collections.Counter(context for context, _ in met(train))
+    nats = [
+        -math.log((counts[context, token] + 0.1) / (totals[context] + 0.1 * size))
+        for context, token in met(held_out)
+    ]
+    found = recipe.counted(train, held_out)["markov_tenor_nats"]
+    assert found == pytest.approx(sum(nats) / len(nats))
+    assert {metre for (_, _, metre), _ in met(train)} == {0, 1, 2, 3}
 
 
 def test_a_run_comes_back(tmp_path: Any) -> None:
