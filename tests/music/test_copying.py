@@ -67,6 +67,8 @@ def test_a_piece_copies_itself_in_another_key() -> None:
     moved = torch.where(a > 1, a + 3, a)
     assert copying.longest_run(a, [moved]) == 30
     assert torch.equal(copying.chords(a), copying.chords(moved))
+    one, other = (torch.tensor([[6, step]] * 4) for step in (8, 9))
+    assert copying.longest_run(one, [other]) == 1  # the chords are alike, the bass moves elsewhere
     middle = moved[:, 5:25].clone()
     sounds = torch.tensor(pitches(moved)[5]) - torch.tensor([low for low, _ in RANGES]) + 2
     middle[:, 0] = sounds

@@ -125,6 +125,10 @@ def test_values_are_drawn_with_the_law_at_a_temperature() -> None:
     even, places = torch.zeros(1_000, 1_000), torch.arange(1_000)
     just_below = (places.double() + 1 - 1e-6) / 1_000  # sums in float32 would not tell
     assert torch.equal(gibbs.draw(even, just_below), places)
+    last = torch.tensor(1 - 2.0**-53, dtype=torch.float64)  # sums of shares may fall short of 1
+    for count in range(2, 60):
+        forbidden = torch.cat([torch.zeros(count), torch.tensor([-torch.inf])])
+        assert gibbs.draw(forbidden, last) < count
     never = torch.tensor([-torch.inf, 0.0, -torch.inf])
     edges = torch.tensor([0.0, 0.999999999999], dtype=torch.float64)
     assert gibbs.draw(never.expand(2, -1), edges).tolist() == [1, 1]

@@ -163,6 +163,8 @@ def test_what_has_no_answer_is_refused() -> None:
         stationary.stationary(torch.full((2, 2), 0.6, dtype=torch.float64))
     with pytest.raises(ValueError, match="several stationary laws"):
         stationary.stationary(torch.eye(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="several stationary laws"):
+        stationary.stationary(torch.block_diag(rows(0), rows(1)))
     with pytest.raises(ValueError, match=r"\(3, 3\) and \(2, 2\)"):
         stationary.pairwise(rows(0), rows(0, 2))
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 3\)"):

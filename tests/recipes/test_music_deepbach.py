@@ -254,7 +254,7 @@ def test_the_tables_are_counted_in_training_chorales_and_judged_on_others() -> N
 
 
 def test_the_markov_table_knows_the_place_in_the_beat() -> None:
-    """eq:bach-counts: tokens after what sounds (held or begun) and at 0..3 of a beat, by a loop."""
+    """eq:bach-counts: tokens after what sounds, held or begun, at 0..3 of a beat; a loop."""
     train, held_out, size = grids(), grids("test"), recipe.SIZES[2]
 
     def met(pieces: list[encoding.Grid]) -> list[tuple[tuple[int, int, int], int]]:
