@@ -56,7 +56,7 @@ class LimitedMemory(torch.optim.Optimizer):
         state = self.state[x]
         if not state:
             length = (1 / gradient.abs().sum(dim=1, keepdim=True)).clamp(max=1)
-            move = -group["rate"] * length.nan_to_num(0, 1, 1) * gradient
+            move = -group["rate"] * length * gradient
             state.update(steps=[], changes=[], move=move)
         else:
             self._remember(state, gradient - state["gradient"], group["history"])
@@ -65,11 +65,11 @@ class LimitedMemory(torch.optim.Optimizer):
         x += move.view_as(x)
 
     def _remember(self, state: dict[str, Any], change: Tensor, most: int) -> None:
-        """Keep the last step and the gradient's change; where they say nothing, zeros."""
+        """Keep the last step, zeros where it tells nothing, and the gradient's change."""
         step = state["move"]
         useful = (step * change).sum(dim=1, keepdim=True) > 1e-10
         state["steps"].append(step * useful)
-        state["changes"].append(change * useful)
+        state["changes"].append(change)
         if len(state["steps"]) > most:
             del state["steps"][0], state["changes"][0]
 

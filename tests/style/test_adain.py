@@ -27,6 +27,8 @@ def test_the_output_has_the_styles_moments(normal: Normal) -> None:
     torch.testing.assert_close(found.std((2, 3), correction=0), style.std((2, 3), correction=0))
     one = adain(content, style[1:2], eps=0.0)
     torch.testing.assert_close(one.mean((2, 3)), style[1:2].mean((2, 3)).expand(3, 4))
+    flat = adain(torch.ones(3, 4, 8, 9).double(), style)  # no contrast: the style's mean
+    torch.testing.assert_close(flat, style.mean((2, 3), keepdim=True).expand(-1, -1, 8, 9))
     close = adain(content, style)
     torch.testing.assert_close(close, found, rtol=1e-4, atol=1e-4)
 
