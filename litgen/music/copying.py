@@ -48,6 +48,6 @@ def longest_run(tokens: Int[Tensor, "4 steps"], corpus: Iterable[Int[Tensor, "4 
         best = max(best, int(run.max()))
         for i in range(1, len(mine)):
             before = torch.cat([run.new_zeros(1), run[:-1]])
-            run = torch.where(moved[i] & (before > 0), before + 1, same[i].long())
+            run = torch.where(moved[i], before + 1, same[i].long())
             best = max(best, int(run.max()))
     return best

@@ -46,7 +46,7 @@ def draw(
         raise ValueError(f"temperature must be positive, got {temperature}")
     cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
     total = cumulative[..., -1:]
-    below = (cumulative <= uniform.double()[..., None] * total).sum(dim=-1)
+    below = (cumulative <= uniform[..., None] * total).sum(dim=-1)
     return below.clamp(max=logits.shape[-1] - 1)
 
 

@@ -60,7 +60,7 @@ class VGG(nn.Module):
             if kernel.shape[1:] != (inputs, 3, 3) or bias.shape != kernel.shape[:1]:
                 shapes = f"{tuple(kernel.shape)} and {tuple(bias.shape)}"
                 raise ValueError(f"{name} has {shapes}, its input {inputs} channels")
-            layer = nn.Conv2d(inputs, len(kernel), 3, padding=1, dtype=kernel.dtype)
+            layer = nn.Conv2d(inputs, len(kernel), 3, padding=1)
             layer.weight.data, layer.bias = kernel.clone(), nn.Parameter(bias.clone())
             self.layers.append(layer)
             inputs = len(kernel)

@@ -67,9 +67,5 @@ def stretch(power: float, wanted: float, ratio: float, channels: int) -> float:
     if power <= 0 or ratio <= 0 or wanted < 0:
         raise ValueError(f"wanted p, ratio > 0 and a >= 0, got {power}, {ratio} and {wanted}")
     slope = [ratio / channels * power, 0, 1 - ratio / channels * wanted, -1]
-    real = [float(t.real) for t in np.roots(slope) if abs(t.imag) < 1e-9 and t.real >= 0]
-
-    def cost(t: float) -> float:
-        return (t - 1) ** 2 / 2 * power + ratio / (4 * channels) * (power * t * t - wanted) ** 2
-
-    return min(real, key=cost)
+    # one change of sign: one positive root; roots sum to 0: real parts of the others are negative
+    return max(float(t.real) for t in np.roots(slope))

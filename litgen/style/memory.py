@@ -58,7 +58,7 @@ class LimitedMemory(torch.optim.Optimizer):
         if not state:
             state.update(steps=[], changes=[])
             length = (1 / gradient.abs().sum(dim=1, keepdim=True)).clamp(max=1)
-            direction = length.nan_to_num(0, 1, 1) * gradient
+            direction = length * gradient
         else:
             step, change = place - state["place"], gradient - state["gradient"]
             self._remember(state, step, change, group["history"])
@@ -67,10 +67,10 @@ class LimitedMemory(torch.optim.Optimizer):
         x -= group["rate"] * direction.view_as(x)
 
     def _remember(self, state: dict[str, Any], step: Tensor, change: Tensor, most: int) -> None:
-        """Keep the last step and the gradient's change; where they say nothing, zeros."""
+        """Keep the last step, zeros where it tells nothing, and the gradient's change."""
         useful = (step * change).sum(dim=1, keepdim=True) > 1e-10
         state["steps"].append(step * useful)
-        state["changes"].append(change * useful)
+        state["changes"].append(change)
         if len(state["steps"]) > most:
             del state["steps"][0], state["changes"][0]
 

@@ -67,7 +67,7 @@ class Judge:
     ) -> tuple[Float[Tensor, "batch _ _"], ...]:
         """Return what it must take on: Gram matrices, layer by layer, in full precision."""
         found = self.features(images, self.style_layers)
-        return tuple(gram(found[name].float()) for name in self.style_layers)
+        return tuple(gram(found[name]) for name in self.style_layers)
 
     def __call__(
         self,

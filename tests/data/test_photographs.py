@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ def test_two_folders_become_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Three and two, verified, decoded, in the order of their names."""
     random = np.random.default_rng(0)
     levels = [random.integers(0, 256, (4, 5 + i, 3)) for i in range(5)]
+    levels[2] = random.integers(0, 256, (130, 140, 3))  # not yet too large
     contents = dict(zip((*photographs.THREE, *photographs.TWO), map(png, levels), strict=True))
     for attribute, names in (("PHOTOGRAPHS", photographs.THREE), ("SAMPLES", photographs.TWO)):
         name = getattr(photographs, attribute).name
@@ -44,9 +47,51 @@ def test_two_folders_become_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert found.record.checksum == photographs.CHECKSUM["train"]
     assert found.record.counts == {"train": 5}
     assert found.describe() == "5 photographs, shorter side 4"
+    two = {name: contents[name] for name in photographs.TWO}
+    shop = packages.Origin("a shop", lambda folder: two, local=True)
+    sha256 = photographs.SAMPLES.sha256
+    monkeypatch.setattr(photographs, "SAMPLES", packages.FileSet("elsewhere", sha256, (shop,)))
+    assert photographs.load().record.source == "files in LITGEN_DATA; a shop"
     (tmp_path / "photographs" / "coffee.png").write_bytes(b"another")
     with pytest.raises(sources.WrongBytes, match=r"coffee.png has sha256"):
         photographs.load()
+
+
+def test_where_the_files_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their places in the two packages, installed or as wheels."""
+    asked: list[str] = []
+
+    def download(requirement: str, sha256: object, folder: Path) -> Path:
+        asked.append(requirement)
+        path = folder / "a.whl"
+        with zipfile.ZipFile(path, "w") as wheel:
+            for name in photographs.THREE:
+                wheel.writestr(f"skimage/data/{name}", f"wheel {name}")
+            for name in photographs.TWO:
+                wheel.writestr(f"sklearn/datasets/images/{name}", f"wheel {name}")
+        return path
+
+    def found(module: str) -> SimpleNamespace:
+        return SimpleNamespace(submodule_search_locations=[str(tmp_path / module)])
+
+    for folder, names in (
+        ("skimage/data", photographs.THREE),
+        ("sklearn/datasets/images", photographs.TWO),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in names:
+            (tmp_path / folder / name).write_bytes(f"installed {name}".encode())
+    monkeypatch.setattr(sources, "pip_download", download)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", found)
+    for files, names in (
+        (photographs.PHOTOGRAPHS, photographs.THREE),
+        (photographs.SAMPLES, photographs.TWO),
+    ):
+        installed, wheel = files.origins
+        assert (installed.local, wheel.local) == (True, False)
+        for word, origin in (("installed", installed), ("wheel", wheel)):
+            assert origin.bring(tmp_path) == {n: f"{word} {n}".encode() for n in names}
+    assert asked == ["scikit-image==0.26.0", "scikit-learn==1.9.1"]
 
 
 def test_drawn_scenes_stand_in(

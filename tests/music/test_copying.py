@@ -57,6 +57,7 @@ def test_the_longest_run_in_any_key() -> None:
         both = copying.longest_run(a, [b, c])
         assert both == max(longest_by_loop(a, b), longest_by_loop(a, c))
     assert len(set(lengths)) > 1
+    assert copying.longest_run(a[:, :1], [a]) == 1
     assert copying.longest_run(a, []) == 0
 
 
@@ -66,6 +67,8 @@ def test_a_piece_copies_itself_in_another_key() -> None:
     moved = torch.where(a > 1, a + 3, a)
     assert copying.longest_run(a, [moved]) == 30
     assert torch.equal(copying.chords(a), copying.chords(moved))
+    one, other = (torch.tensor([[6, step]] * 4) for step in (8, 9))
+    assert copying.longest_run(one, [other]) == 1  # the chords are alike, the bass moves elsewhere
     middle = moved[:, 5:25].clone()
     sounds = torch.tensor(pitches(moved)[5]) - torch.tensor([low for low, _ in RANGES]) + 2
     middle[:, 0] = sounds
@@ -84,3 +87,18 @@ def test_chords_by_hand() -> None:
         ]
     )
     assert copying.chords(tokens).tolist() == [[24, 16, 7, 0], [24, 17, 7, 0], [31, 22, 12, -5]]
+
+
+def test_silence_is_a_pitch_below_the_range() -> None:
+    """eq:bach-chords: a rest, and what has not begun, match themselves in the same key alone."""
+    notes = torch.tensor([[9, 0, 9], [9, 0, 9], [9, 1, 9], [9, 0, 9]])
+    lows = [low for low, _ in RANGES]
+    pitch, silent = [low + 7 for low in lows], lows[2] - 1
+    found = copying.chords(notes)
+    assert found[1].tolist() == [pitch[0] - pitch[3], pitch[1] - pitch[3], silent - pitch[3], 0]
+    unbegun = notes.clone()
+    unbegun[2, 0] = 0
+    assert copying.chords(unbegun)[0].tolist() == found[1].tolist()
+    moved = torch.where(notes > 1, notes + 3, notes)
+    assert copying.longest_run(notes, [notes]) == 3
+    assert copying.longest_run(notes, [moved]) == 1

@@ -1,5 +1,7 @@
 """Proof for litgen/music/gibbs.py: chi-squared against an enumerated joint, counts by hand."""
 
+import itertools
+
 import pytest
 import scipy.stats
 import torch
@@ -36,6 +38,10 @@ def test_the_chain_has_the_law_of_the_joint() -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.zeros(20_000, 2, 2, dtype=torch.long)
     *_, last = gibbs.sample(start, law, 80, generator)
+    torch.rand(5)
+    *_, again = gibbs.sample(start[:50], law, 8, torch.Generator().manual_seed(3))
+    *_, same = gibbs.sample(start[:50], law, 8, torch.Generator().manual_seed(3))
+    assert torch.equal(again, same)
     counts = torch.bincount(numbers(last, 3), minlength=81)
     assert p_value(counts, joint.flatten()) > 0.01
     assert p_value(counts, joint.flip(0).flatten()) < 1e-9
@@ -95,6 +101,10 @@ def test_a_round_changes_a_block_of_one_voice_and_asks_for_it() -> None:
     voices = [voice for voice, _ in asked]
     assert set(voices) == {0, 2}
     assert 10 < voices.count(0) < 30
+    assert any(a == b for a, b in itertools.pairwise(voices))  # by chance, not in turn
+    torch.rand(5)  # all that is drawn is drawn from the generator
+    again = gibbs.sample(start, law, 40, torch.Generator().manual_seed(0), 3, free=free)
+    assert all(torch.equal(a, b) for a, b in zip(again, states, strict=True))
     assert not torch.equal(asked[0][1][0], asked[0][1][1])  # each chain has its own places
     assert {t for voice, at in asked if voice == 0 for t in at.flatten().tolist()} == set(range(6))
 
@@ -111,6 +121,14 @@ def test_values_are_drawn_with_the_law_at_a_temperature() -> None:
     assert gibbs.draw(law.log(), torch.tensor(0.79)) == 1
     assert gibbs.draw(law.log(), torch.tensor(0.81)) == 2
     assert gibbs.draw(law.log(), torch.tensor(1.0)) == 2
+    assert gibbs.draw(torch.tensor([-2e3, 2e3, 1.9e3]), torch.tensor(0.5)) == 1
+    even, places = torch.zeros(1_000, 1_000), torch.arange(1_000)
+    just_below = (places.double() + 1 - 1e-6) / 1_000  # sums in float32 would not tell
+    assert torch.equal(gibbs.draw(even, just_below), places)
+    last = torch.tensor(1 - 2.0**-53, dtype=torch.float64)  # sums of shares may fall short of 1
+    for count in range(2, 60):
+        forbidden = torch.cat([torch.zeros(count), torch.tensor([-torch.inf])])
+        assert gibbs.draw(forbidden, last) < count
     never = torch.tensor([-torch.inf, 0.0, -torch.inf])
     edges = torch.tensor([0.0, 0.999999999999], dtype=torch.float64)
     assert gibbs.draw(never.expand(2, -1), edges).tolist() == [1, 1]

@@ -29,6 +29,8 @@ def test_a_file_byte_by_byte() -> None:
     assert midi.written(score, tempo=120) == expected
     tempo = midi.written(score).split(b"\xff\x51\x03")[1][:3]
     assert int.from_bytes(tempo, "big") == 60_000_000 // 80
+    tempo = midi.written(score, 70).split(b"\xff\x51\x03")[1][:3]
+    assert int.from_bytes(tempo, "big") == 857_143  # microseconds, rounded
     assert midi.written(score) == midi.written(score, midi.TEMPO)
     assert round(60_000_000 / 70) == int.from_bytes(
         midi.written(score, 70).split(b"\xff\x51\x03")[1][:3], "big"

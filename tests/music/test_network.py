@@ -187,6 +187,8 @@ def test_what_cannot_be_built_or_asked_is_refused() -> None:
         DeepBach(SIZES, 4, (0,), "deep")
     with pytest.raises(ValueError, match=r"reads steps in a row, got \[-2, 0, 2\]"):
         DeepBach(SIZES, 4, (-2, 0, 2), "recurrent")
+    with pytest.raises(ValueError, match=r"reads steps in a row, got \[-2, -1, 0, 1, 2, 3, 4\]"):
+        DeepBach(SIZES, 4, range(-2, 5), "recurrent")
     with pytest.raises(ValueError, match="an odd number of slots, got 4"):
         RecurrentVoice(SIZES, 0, 4, 3)
     with pytest.raises(ValueError, match="got 1"):

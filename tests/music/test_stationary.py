@@ -25,6 +25,7 @@ def test_states_are_all_there_in_order() -> None:
     assert states.shape == (81, 2, 2)
     with pytest.raises(ValueError, match=r"3\^8 states are more than 4096"):
         stationary.all_states(2, 4, 3)
+    assert len(stationary.all_states(3, 4, 2)) == 4_096
 
 
 def test_conditionals_are_the_joints() -> None:
@@ -162,5 +163,9 @@ def test_what_has_no_answer_is_refused() -> None:
         stationary.stationary(torch.full((2, 2), 0.6, dtype=torch.float64))
     with pytest.raises(ValueError, match="several stationary laws"):
         stationary.stationary(torch.eye(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="several stationary laws"):
+        stationary.stationary(torch.block_diag(rows(0), rows(1)))
     with pytest.raises(ValueError, match=r"\(3, 3\) and \(2, 2\)"):
         stationary.pairwise(rows(0), rows(0, 2))
+    with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 3\)"):
+        stationary.pairwise(rows(0)[:2], rows(0)[:2])

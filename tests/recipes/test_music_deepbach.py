@@ -1,5 +1,6 @@
 """Proof for litgen/recipes/music: deepbach.py, deepbach_recurrent.py, on composed cadences."""
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -146,6 +147,41 @@ def test_each_network_takes_adams_steps_on_its_own_loss(monkeypatch: pytest.Monk
     assert set(torch.cat(moved).tolist()) == {0}
 
 
+@pytest.mark.parametrize("kind", ["dense", "recurrent"])
+def test_the_training_by_hand(kind: str) -> None:
+    """eq:bach-pseudo and eq:bach-shift: who is drawn, how far it is moved, each voice's steps."""
+    config = dataclasses.replace(TINY, kind=kind, offsets=(-1, 0, 1), turns=4, batch_size=5)
+    pieces = grids()[:3]
+    torch.rand(3)  # what was drawn before does not matter
+    seen = list(recipe.fit(config, pieces, 6, CPU))
+    torch.manual_seed(6)
+    model = recipe.network(config)
+    chance, order = torch.Generator().manual_seed(7), torch.Generator().manual_seed(6)
+    adams = [torch.optim.Adam(voice.parameters()) for voice in model.voices]
+    cycles = [torch.optim.lr_scheduler.OneCycleLR(a, config.learning_rate, 4) for a in adams]
+    places = [(grid, t) for grid in pieces for t in range(grid.tokens.shape[1])]
+    drawn = torch.randperm(len(places), generator=order)[:80].view(4, 4, 5).tolist()
+    for now, batches in zip(seen, drawn, strict=True):
+        assert not any(loss.requires_grad for loss in now.losses)
+        for voice, rows in enumerate(batches):
+            shares, losses = torch.rand(5, generator=chance).tolist(), []
+            for row, share in zip(rows, shares, strict=True):
+                grid, t = places[row]
+                down, up = encoding.room(grid)
+                moved = encoding.transposed(grid, down + int(share * (up - down + 1)))
+                one = moved.tokens[None], moved.metre[None], moved.fermata[None]
+                law = model(*one, voice, torch.tensor([[t]]))[0, 0].log_softmax(0)
+                losses.append(-law[moved.tokens[voice, t]])
+            loss = torch.stack(losses).mean()
+            assert now.losses[voice].item() == pytest.approx(loss.item(), rel=1e-3)
+            adams[voice].zero_grad()
+            loss.backward()
+            adams[voice].step()
+            cycles[voice].step()
+    for mine, theirs in zip(model.parameters(), seen[-1].model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
+
+
 def test_the_rate_rises_to_the_configs_and_falls(monkeypatch: pytest.MonkeyPatch) -> None:
     """One cycle over all turns, for each voice."""
     rates: list[float] = []
@@ -217,12 +253,39 @@ def test_the_tables_are_counted_in_training_chorales_and_judged_on_others() -> N
     assert len(found) == 24
 
 
+def test_the_markov_table_knows_the_place_in_the_beat() -> None:
+    """eq:bach-counts: tokens after what sounds, held or begun, at 0..3 of a beat; a loop."""
+    train, held_out, size = grids(), grids("test"), recipe.SIZES[2]
+
+    def met(pieces: list[encoding.Grid]) -> list[tuple[tuple[int, int, int], int]]:
+        pairs = []
+        for grid in pieces:
+            sounds, begins = -1, 0  # before the piece
+            for token, metre in zip(grid.tokens[2].tolist(), grid.metre.tolist(), strict=True):
+                pairs.append(((sounds, begins, metre), token))
+                sounds, begins = (token, 1) if token else (sounds, 0)
+        return pairs
+
+    counts = collections.Counter(met(train))
+    totals = collections.Counter(context for context, _ in met(train))
+    nats = [
+        -math.log((counts[context, token] + 0.1) / (totals[context] + 0.1 * size))
+        for context, token in met(held_out)
+    ]
+    found = recipe.counted(train, held_out)["markov_tenor_nats"]
+    assert found == pytest.approx(sum(nats) / len(nats))
+    assert {metre for (_, _, metre), _ in met(train)} == {0, 1, 2, 3}
+
+
 def test_a_run_comes_back(tmp_path: Any) -> None:
     """Config with its tuple, networks as measured, and the same numbers when measured anew."""
     run = recipe.train(TINY, 0, CPU)
     run.provenance = {"config": dataclasses.asdict(TINY) | {"offsets": list(TINY.offsets)}}
     assert recipe.config_of(run) == TINY
+    for name, weights in run.tensors.items():
+        assert torch.equal(weights, weights.half().to(weights.dtype)), name
     run.tensors = {key: runs.stored(value) for key, value in run.tensors.items()}
+    assert all(r["title"] == "composed cadences standing in for chorales" for r in run.data)
     model = recipe.restore(run)
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
@@ -293,6 +356,45 @@ def test_what_the_sampler_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     at = torch.tensor([[3]])
     expected = model.conditional(grid.metre, grid.fermata)(grid.tokens[None], 2, at)
     assert torch.equal(ask(grid.tokens[None], 2, at), expected)
+
+
+def test_noise_is_every_token_alike() -> None:
+    """The first state of free places: all tokens of the voice's alphabet, holds and rests too."""
+    torch.manual_seed(0)
+    model, grid = recipe.network(TINY).eval(), encoding.cut(grids()[0], 0, 32)
+    first = next(recipe.draw(model, grid, 300, 1, torch.Generator().manual_seed(0)))
+    again = next(recipe.draw(model, grid, 300, 1, torch.Generator().manual_seed(0)))
+    assert torch.equal(first, again)
+    for voice, size in enumerate(recipe.SIZES):
+        counts = torch.bincount(first[:, voice].flatten(), minlength=size)
+        assert len(counts) == size
+        assert counts.min() > 0.75 * 9_600 / size
+        assert counts.max() < 1.25 * 9_600 / size
+
+
+def test_samples_are_four_bars_of_sampling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metre of 16ths, no fermata, 30 sweeps, 16 places a round; the last state."""
+    heard: list[Any] = []
+
+    def listen(model: Any, grid: encoding.Grid, *more: Any) -> Any:
+        heard.append((model, grid, *more))
+        yield torch.zeros(2, 4, 64, dtype=torch.long)
+        yield torch.full((2, 4, 64), 5)
+
+    run = recipe.train(TINY, 0, CPU)
+    run.provenance = {"config": dataclasses.asdict(TINY) | {"offsets": list(TINY.offsets)}}
+    monkeypatch.setattr(recipe, "draw", listen)
+    generator = torch.Generator()
+    found = recipe.sample(run, 2, generator)
+    model, grid, *more = heard[0]
+    assert more == [2, 30 * 4 * (64 // 16), generator]
+    assert not model.training
+    assert grid.tokens.shape == (4, 64)
+    assert grid.metre.tolist() == [0, 1, 2, 3] * 16
+    assert grid.bar.tolist() == [t // 16 for t in range(64)]
+    assert grid.active.all()
+    assert not grid.fermata.any()
+    assert torch.equal(found, recipe.roll(torch.full((2, 4, 64), 5)))
 
 
 def test_a_piano_roll_shows_what_sounds() -> None:

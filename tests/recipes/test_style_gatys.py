@@ -82,14 +82,17 @@ def test_a_run_holds_pictures_for_all_weights_and_measures_them() -> None:
     assert run.metrics["style_5"] < run.metrics["style_0.1"]
     assert run.metrics["content_5"] > run.metrics["content_0.1"]
     assert run.metrics["turns"] == 6
-    assert recipe.evaluate(run, CPU) == pytest.approx(run.metrics)
+    for pooling in ("max", "average"):
+        run = trained(dataclasses.replace(TINY, pooling=pooling))  # type: ignore[arg-type]
+        stale = dataclasses.replace(run, metrics=dict.fromkeys(run.metrics, -1.0) | {"turns": 6})
+        assert recipe.evaluate(stale, CPU) == pytest.approx(run.metrics)
     torch.testing.assert_close(run.tensors["content"], recipe.bytes_of(content))
     torch.testing.assert_close(recipe.prepared_style(run), recipe.bytes_of(style) / 255)
     assert run.tensors["snapshots.turn"].tolist() == [0, 1, 2, 6]
     assert torch.equal(
         run.tensors["snapshots.images"][0], run.tensors["content"].expand(2, -1, -1, -1)
     )
-    assert torch.equal(run.tensors["snapshots.images"][-1], images)
+    assert torch.equal(run.tensors["snapshots.images"][-1], run.tensors["images"])
     assert len(run.history["loss"]) == 6
     assert run.history["loss"][-1] < run.history["loss"][0]
 
@@ -101,6 +104,25 @@ def test_the_loss_at_the_start_has_the_configs_weights() -> None:
     goal = gatys.aim(network, None, style, (), TINY.style_layers)
     terms = gatys.losses(network, content, goal, {}, dict.fromkeys(TINY.style_layers, 0.5))
     assert run.history["loss"][0] == pytest.approx(5.1 * terms.style.item(), rel=1e-4)
+    # from noise both terms count: content half a layer, twice, for it has no weight but 1
+    run = trained(dataclasses.replace(TINY, start="noise", turns=1), 3)
+    noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    goal = gatys.aim(network, content, style, TINY.content_layers, TINY.style_layers)
+    shares = (dict.fromkeys(names, 0.5) for names in (TINY.content_layers, TINY.style_layers))
+    terms = gatys.losses(network, 0.5 + 0.1 * noise, goal, *shares)
+    expected = 2 * terms.content.item() + 5.1 * terms.style.item()
+    assert run.history["loss"][0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_adams_first_step_has_the_length_of_its_rate() -> None:
+    """Each pixel moves by the rate, whatever its slope."""
+    config = dataclasses.replace(TINY, optimiser="adam", rate=0.03, turns=1)
+    network, content, _, _ = recipe.given(TINY.content, TINY.style, 16)
+    goal = gatys.aim(network, content, None, TINY.content_layers, ())
+    start = 0.4 + 0.2 * torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    weights = dict.fromkeys(TINY.content_layers, 1.0)
+    (now,) = recipe.fit(config, network, goal, start, weights, {})
+    assert (now.canvas - start).abs().median().item() == pytest.approx(0.03, rel=0.01)
 
 
 def test_seeds_matter_to_noise_alone() -> None:

@@ -1,6 +1,7 @@
 """Proof for litgen/recipes/style/gatys_layers.py: on stand-ins, small."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from litgen.data import vgg
 from litgen.recipes.style import gatys as recipe
 from litgen.recipes.style import gatys_layers as layers
+from litgen.style.features import VGG
 from litgen.style.gram import gram
 
 CPU = torch.device("cpu")
@@ -48,6 +50,26 @@ def test_each_picture_meets_its_own_layers() -> None:
     torch.testing.assert_close(run.tensors["wanted_content"], recipe.bytes_of(content))
     torch.testing.assert_close(run.tensors["wanted_style"], recipe.bytes_of(style))
     assert not torch.equal(layers.train(TINY, 4, CPU).tensors["style"], run.tensors["style"])
+
+
+def test_the_descent_is_the_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pooling, turns and rate are those of every picture's own descent."""
+    heard: list[tuple[recipe.Config, str]] = []
+    original = recipe.fit
+
+    def listen(config: recipe.Config, network: VGG, *more: Any) -> Any:
+        heard.append((config, network.pooling))
+        return original(config, network, *more)
+
+    monkeypatch.setattr(recipe, "fit", listen)
+    descent = dataclasses.replace(TINY.descent, pooling="max", turns=2)
+    run = layers.train(dataclasses.replace(TINY, descent=descent), 0, CPU)
+    assert heard == [(descent, "max")] * 4
+    network, content, *_ = recipe.given("china", "church", 16, "max")
+    x = run.tensors["content"][1:] / 255
+    gap = network(x, ["conv2_1"])["conv2_1"] - network(content, ["conv2_1"])["conv2_1"]
+    expected = gap.square().mean().item() / 2
+    assert run.metrics["content_conv2_1_end"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_the_command_line_asks() -> None:

@@ -27,6 +27,8 @@ def test_the_output_has_the_styles_moments(normal: Normal) -> None:
     torch.testing.assert_close(found.std((2, 3), correction=0), style.std((2, 3), correction=0))
     one = adain(content, style[1:2], eps=0.0)
     torch.testing.assert_close(one.mean((2, 3)), style[1:2].mean((2, 3)).expand(3, 4))
+    flat = adain(torch.ones(3, 4, 8, 9).double(), style)  # no contrast: the style's mean
+    torch.testing.assert_close(flat, style.mean((2, 3), keepdim=True).expand(-1, -1, 8, 9))
     close = adain(content, style)
     torch.testing.assert_close(close, found, rtol=1e-4, atol=1e-4)
 
@@ -40,6 +42,9 @@ def test_it_is_the_same_place_by_place(normal: Normal) -> None:
             f, g = content[i, c].numpy(), style[i, c].numpy()
             expected = g.std() * (f - f.mean()) / f.std() + g.mean()
             np.testing.assert_allclose(found[i, c].numpy(), expected)
+            rough = adain(content, style, eps=0.7)[i, c].numpy()
+            expected = g.std() * (f - f.mean()) / (f.var() + 0.7) ** 0.5 + g.mean()
+            np.testing.assert_allclose(rough, expected)
     assert torch.equal(adain(content, style, 0.0), content)
     part = adain(content, style, 0.3, eps=0.0)
     torch.testing.assert_close(part, content + 0.3 * (found - content))
@@ -63,6 +68,13 @@ def test_a_root_is_a_root(normal: Normal) -> None:
         root(torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
     with pytest.raises(ValueError, match="the matrix has the eigenvalue -1"):
         root(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
+    # rounding may push a zero below itself, in proportion to the largest
+    for most, least in ((1.0, -1e-6), (1_000.0, -1e-3)):
+        nearly = torch.diag(torch.tensor([most, least]).double())
+        expected = torch.diag(torch.tensor([most**0.5, 0.0]).double())
+        torch.testing.assert_close(root(nearly), expected)
+    with pytest.raises(ValueError, match="the matrix has the eigenvalue -1e-06"):
+        root(torch.diag(torch.tensor([1e-3, -1e-6]).double()))
 
 
 def test_the_map_makes_the_wanted_covariance_and_is_symmetric(normal: Normal) -> None:

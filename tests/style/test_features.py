@@ -87,6 +87,7 @@ def test_only_what_is_asked_for_is_computed(normal: Draw) -> None:
     assert images.grad is not None
     assert images.grad.abs().min() > 0
     assert not any(p.requires_grad for p in network.parameters())
+    assert not network.training
 
 
 def test_slopes_agree_with_differences(normal: Draw) -> None:
@@ -123,20 +124,31 @@ def test_errors_name_layers_and_sizes(normal: Draw, unchecked: None) -> None:
         network(normal(1, 4, 8, 8), NAMES)
     with pytest.raises(ValueError, match=r"\(batch, 3, height, width\), got \(3, 8, 8\)"):
         network(normal(3, 8, 8), NAMES)
+    with pytest.raises(ValueError, match=r"\(batch, 3, height, width\), got \(8, 3, 8\)"):
+        network(normal(8, 3, 8), NAMES)
     with pytest.raises(ValueError, match="conv3_2 needs 4 pixels a side, pictures are 3x9"):
         network(normal(1, 3, 3, 9), ["conv1_1", "conv3_2"])
     assert network(normal(1, 3, 4, 4), ["conv3_2"])["conv3_2"].shape == (1, 6, 1, 1)
     with pytest.raises(ValueError, match="got 4 names, 5 kernels, 5 biases"):
         VGG(NAMES[:4], kernels, biases, mean)
+    for counts in ((4, 5, 5), (5, 4, 5), (5, 5, 4)):
+        n, k, b = counts
+        words = f"got {n} names, {k} kernels, {b} biases"
+        with pytest.raises(ValueError, match=words):
+            VGG(NAMES[:n], kernels[:k], biases[:b], mean)
     with pytest.raises(ValueError, match="got 0 names"):
         VGG([], [], [], mean)
     with pytest.raises(ValueError, match=r"conv1_2 has \(5, 3, 3, 3\) and \(5,\), its input 4 ch"):
         VGG(NAMES[:2], kernels[:1] + kernels[2:3], biases[:1] + biases[2:3], mean)
+    with pytest.raises(ValueError, match=r"conv1_1 has \(4, 3, 3, 3\) and \(3,\), its input 3 ch"):
+        VGG(NAMES[:1], kernels[:1], [biases[0][:3]], mean)
     with pytest.raises(ValueError, match="pooling is 'average' or 'max', got 'mean'"):
         VGG(NAMES, kernels, biases, mean, "mean")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["pool1", "conv3", "conv3_2_1", "conva_1", "relu1_1", "conv1_"])
+@pytest.mark.parametrize(
+    "name", ["pool1", "conv3", "conv3_2_1", "conva_1", "relu1_1", "conv1_", "3_2"]
+)
 def test_names_of_another_form(name: str) -> None:
     """They are refused; the block is the digit before the line."""
     with pytest.raises(ValueError, match=f"like 'conv3_2', got {name!r}"):

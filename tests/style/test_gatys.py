@@ -167,3 +167,9 @@ def test_coarse_features_are_summed_in_float32(network: VGG, normal: Draw) -> No
     assert goal.style["conv1_1"].dtype == found.style.dtype == torch.float32
     assert found.style.item() == pytest.approx(fine.style.item(), rel=0.1)
     assert found.content.item() == pytest.approx(fine.content.item(), rel=0.1)
+    expected = 0.0  # from the very numbers that the coarse network gives
+    for name in CONTENT:
+        assert goal.content[name].dtype == found.content.dtype == torch.float32
+        f, p = (coarse(x.float(), [name])[name].double() for x in (content.flip(2), content))
+        expected += (f - p).square().mean().item() / 2
+    assert found.content.item() == pytest.approx(expected, rel=1e-5)

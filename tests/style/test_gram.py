@@ -140,3 +140,10 @@ def test_the_moments_slope_for_any_use(normal: Draw) -> None:
     weights = normal(3, 3)
     features = normal(2, 3, 2, 3).requires_grad_()
     assert torch.autograd.gradcheck(lambda f: (gram(f) * weights).sum(), features)
+
+
+@pytest.mark.parametrize("sizes", [(0, 4), (4, 0)])
+def test_a_set_without_vectors_has_no_distance(sizes: tuple[int, int]) -> None:
+    """The first set or the second."""
+    with pytest.raises(ValueError, match="sets of vectors of one length, got"):
+        quadratic_mmd(*(torch.ones(size, 3) for size in sizes))

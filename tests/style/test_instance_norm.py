@@ -29,6 +29,8 @@ def test_moments_are_of_each_channel_of_each_picture(normal: Normal) -> None:
     assert EPS == 1e-5
     with pytest.raises(ValueError, match=r"features without places: \(1, 2, 0, 3\)"):
         moments(torch.zeros(1, 2, 0, 3))
+    with pytest.raises(ValueError, match=r"features without places: \(1, 2, 3, 0\)"):
+        moments(torch.zeros(1, 2, 3, 0))
 
 
 def test_it_is_torchs_instance_norm(normal: Normal) -> None:
@@ -42,6 +44,8 @@ def test_it_is_torchs_instance_norm(normal: Normal) -> None:
     flat = instance_norm(torch.full((1, 2, 3, 3), 7.0))
     assert torch.equal(flat, torch.zeros(1, 2, 3, 3))
     assert found.std() > 0.9
+    coarse = torch.nn.functional.instance_norm(x, eps=0.5)
+    torch.testing.assert_close(instance_norm(x, 0.5), coarse)
 
 
 def test_contrast_and_brightness_are_forgotten(normal: Normal) -> None:
@@ -62,6 +66,20 @@ def test_gains_and_biases_set_the_moments(normal: Normal) -> None:
     layer.weight.data, layer.bias.data = gain[0], bias[0]
     torch.testing.assert_close(modulated(x, gain[:1], bias[:1]), layer(x))
     torch.testing.assert_close(y[:1], layer(x[:1]))
+
+
+def test_slopes_go_through_the_moments(normal: Normal) -> None:
+    """eq:arb-conditional: the slopes in features, gains and biases are those of torch's layer."""
+    x, weight = (normal(3, 4, 5, 6) * 3 + 1).requires_grad_(), normal(3, 4, 5, 6)
+    gain, bias = normal(1, 4).requires_grad_(), normal(1, 4).requires_grad_()
+    judge = torch.nn.functional.instance_norm(x, weight=gain[0], bias=bias[0])
+    found = modulated(x, gain, bias)
+    for one in (x, gain, bias):
+        slopes = [
+            torch.autograd.grad((weight * y).sum(), one, retain_graph=True)[0]
+            for y in (found, judge)
+        ]
+        torch.testing.assert_close(*slopes)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -24,6 +24,8 @@ def test_the_root_is_scipys(normal: Draw) -> None:
     a = moments(normal(4, 9))
     expected = torch.from_numpy(scipy.linalg.sqrtm(a.numpy()).real)
     torch.testing.assert_close(known.root(a), expected)
+    nearly = torch.diag(torch.tensor([4.0, -1e-6]).double())  # a zero after rounding
+    torch.testing.assert_close(known.root(nearly), torch.diag(torch.tensor([2.0, 0.0]).double()))
 
 
 def test_the_closest_features_have_the_gram_and_nothing_is_closer(normal: Draw) -> None:
@@ -71,7 +73,14 @@ def test_descent_with_little_content_ends_there(normal: Draw) -> None:
 
 @pytest.mark.parametrize(
     ("power", "wanted", "ratio"),
-    [(1.0, 4.0, 0.3), (2.0, 0.5, 7.0), (0.7, 0.0, 2.0), (1.0, 9.0, 50.0), (3.0, 3.0, 5.0)],
+    [
+        (1.0, 4.0, 0.3),
+        (2.0, 0.5, 7.0),
+        (0.7, 0.0, 2.0),
+        (1.0, 9.0, 50.0),
+        (3.0, 3.0, 5.0),
+        (4.0, 0.1, 1e4),
+    ],
 )
 def test_the_stretch_is_the_minimum(power: float, wanted: float, ratio: float) -> None:
     """Scipy's search over t, the two losses written out. eq:gatys-cubic."""
@@ -93,6 +102,8 @@ def test_errors(normal: Draw, unchecked: None) -> None:
         known.closest(features, torch.eye(2, dtype=torch.float64))
     with pytest.raises(ValueError, match="the 3 channels depend on each other"):
         known.closest(features[[0, 1, 1]], torch.eye(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="the 3 channels depend on each other"):
+        known.closest(features.mul(torch.tensor([[1.0], [1.0], [1e-6]])), torch.eye(3).double())
     for wrong in ((0.0, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, 0.0)):
         with pytest.raises(ValueError, match="wanted p, ratio > 0 and a >= 0"):
             known.stretch(*wrong, 3)

@@ -115,3 +115,21 @@ def test_errors(normal: Draw) -> None:
     x.sum().backward()
     with pytest.raises(ValueError, match="takes no closure"):
         LimitedMemory(x).step(lambda: 0.0)
+
+
+def test_a_step_that_tells_nothing_is_not_believed() -> None:
+    """Next to a bowl: on a slope (curved by 1e-12), on a hill, on a plain; these go by slopes.
+
+    Gradients may be written into the same memory again and again. eq:gatys-lbfgs.
+    """
+    curves = torch.tensor([[2.0], [1e-12], [-0.5], [0.0]], dtype=torch.float64)
+    slopes = torch.tensor([[0.0], [0.25], [0.0], [0.0]], dtype=torch.float64)
+    x = torch.tensor([[3.0], [0.0], [0.01], [7.0]], dtype=torch.float64).requires_grad_()
+    optimizer, expected = LimitedMemory(x), x.detach().clone()
+    for _ in range(6):
+        expected = expected - (curves * expected + slopes)
+        optimizer.zero_grad(set_to_none=False)
+        (curves * x.square() / 2 + slopes * x).sum().backward()
+        optimizer.step()
+        torch.testing.assert_close(x.detach()[1:], expected[1:])
+    assert x[0].abs().item() < 1e-6

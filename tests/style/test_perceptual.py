@@ -58,6 +58,31 @@ def test_the_content_itself_costs_no_content_and_the_style_no_style(normal: Norm
     assert y.grad is not None
     assert y.grad.abs().min() > 0
     assert other.style[0] < 1e-9 < other.style[1]
+    z = x.clone().requires_grad_()
+    parts = JUDGE(z, JUDGE.content(normal(2, 3, 4, 6)), JUDGE.style(normal(1, 3, 4, 6)))
+    for term in (parts.content, parts.style):  # both can be lowered by the pictures
+        (slope,) = torch.autograd.grad(term.sum(), z, retain_graph=True)
+        assert slope.abs().flatten(1).max(dim=1).values.min() > 1e-4
+
+
+def test_coarse_features_are_judged_in_full_precision(normal: Normal) -> None:
+    """eq:arb-loss: features in bfloat16 cost what their numbers cost in float32; slopes, too."""
+    x, content, painting = (normal(2, 3, 4, 6).bfloat16() for _ in range(3))
+
+    def plain(images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        return {name: images * (2 if name == "twice" else 1) for name in layers}
+
+    judge, slopes = Judge(plain, "twice", ("once",), 2.5), []
+    for kind in (torch.bfloat16, torch.float32):
+        y = x.to(kind).requires_grad_()
+        kept, taken = judge.content(content.to(kind)), judge.style(painting.to(kind))
+        found = judge(y, kept, taken)
+        assert {part.dtype for part in (*taken, found.content, found.style)} == {torch.float32}
+        terms = torch.stack([found.content, found.style])
+        slopes.append((terms, torch.autograd.grad(found.style.sum(), y)[0]))
+    (coarse, rough), (fine, smooth) = slopes
+    torch.testing.assert_close(coarse, fine, rtol=1e-6, atol=0)
+    assert torch.equal(rough, smooth.bfloat16())  # rounded once
 
 
 def test_matrices_that_do_not_fit(normal: Normal) -> None:

@@ -43,6 +43,7 @@ def test_transparent_parts_are_white() -> None:
         torch.testing.assert_close(channel, (a * b + 1 - b).float())
     image[3] = 0
     assert torch.equal(prepared(image, 8), torch.ones(1, 3, 8, 8))
+    assert prepared(torch.ones(3, 13, 14), 12).max() <= 1  # though weights round to more
 
 
 def test_grey_and_numbers() -> None:
@@ -77,6 +78,13 @@ def test_errors() -> None:
         with pytest.raises(ValueError, match=f"a picture of {height}x{width} is too small"):
             prepared(drawn(3, height, width), 8)
     assert prepared(drawn(3, 8, 512), 8).shape == (1, 3, 8, 8)
-    for wrong in (image.float(), image.int(), image.float() / 255 - 0.5, image * torch.nan):
+    for wrong in (
+        image.float(),
+        image.int(),
+        (image > 127).int(),
+        image > 127,
+        image.float() / 255 - 0.5,
+        image * torch.nan,
+    ):
         with pytest.raises(ValueError, match=r"bytes, or numbers in \[0, 1\]; these are torch"):
             prepared(wrong, 8)

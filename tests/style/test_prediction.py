@@ -24,6 +24,8 @@ def test_statistics_are_means_and_deviations(normal: Normal) -> None:
         torch.testing.assert_close(found[b], torch.tensor(expected), rtol=1e-5, atol=1e-5)
     shuffled = first.flatten(2)[..., torch.randperm(16)].view_as(first)
     torch.testing.assert_close(statistics([shuffled, second]), found)
+    flat = statistics([torch.full((1, 2, 3, 3), 7.0)])
+    assert flat.tolist() == [[7.0, 7.0, 0.0, 0.0]]  # nothing is added to the variance
     with pytest.raises(ValueError, match="no features to take statistics of"):
         statistics([])
 
@@ -46,6 +48,20 @@ def test_prediction_is_two_linear_maps(normal: Normal) -> None:
         torch.testing.assert_close(predictor.embed(u)[b], torch.tensor(e), rtol=1e-4, atol=1e-5)
         s = predictor.wide.weight @ torch.tensor(e) + plain
         torch.testing.assert_close(predictor(u)[b], s, rtol=1e-4, atol=1e-5)
+
+
+def test_a_predictor_begins_near_the_plain_style_and_keeps_its_own_numbers(normal: Normal) -> None:
+    """eq:arb-predict at first: weights of deviation 0.1 over the root of e's length."""
+    torch.manual_seed(0)
+    mean, sd, plain = torch.zeros(6), torch.ones(6), torch.ones(800)
+    predictor = StylePredictor(mean, sd, 64, plain)
+    assert predictor.wide.weight.std().item() == pytest.approx(0.1 / 8, rel=0.03)
+    assert {"mean", "sd"} <= set(predictor.state_dict())
+    u = normal(2, 6).float()
+    before = predictor(u)
+    for given in (mean, sd, plain):
+        given += 1
+    assert torch.equal(predictor(u), before)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -246,6 +246,8 @@ def test_weights_that_do_not_fit() -> None:
     weights = random_weights(4)
     with pytest.raises(ValueError, match=r"there is no weight 'res\.3\.1\.norm\.beta'"):
         PublishedNetwork({k: w for k, w in weights.items() if k != "res.3.1.norm.beta"})
+    with pytest.raises(ValueError, match=r"there is no weight 'contract\.0\.w'"):  # the first
+        PublishedNetwork({k: w for k, w in weights.items() if not k.startswith("contract.0")})
     wrong = weights | {"contract.1.w": torch.rand(5, 3, 3, 3)}
     with pytest.raises(ValueError, match=r"contract\.1 of \(5, 3, 3, 3\), \(4, 5\), \(4, 5\)"):
         PublishedNetwork(wrong)

@@ -70,6 +70,9 @@ def test_the_plain_style_is_the_norm_alone(normal: Normal) -> None:
     style = style_of(net, normal)
     torch.testing.assert_close(net(x, style), net(x, style.repeat(2, 1)))
     torch.testing.assert_close(net(x, style)[:1], net(x[:1], style))
+    coarse = net.float()(x.float(), style)  # a style in double serves a network in float32
+    assert coarse.dtype == torch.float32
+    torch.testing.assert_close(coarse, net(x.float(), style.float()))
 
 
 def test_defaults() -> None:
@@ -154,6 +157,7 @@ def test_pictures_and_styles_that_do_not_fit() -> None:
     for shape in ((12, 16), (16, 4100)):
         with pytest.raises(ValueError, match=r"sides must be 16 to 4096 pixels, got"):
             net(torch.rand(1, 3, *shape), style)
+    assert net(torch.rand(1, 3, 16, 4096), style).shape == (1, 3, 16, 4096)
     with pytest.raises(ValueError, match="sides must be divisible by 4, got 18x16"):
         net(torch.rand(1, 3, 18, 16), style)
     with pytest.raises(ValueError, match="sides must be divisible by 4, got 16x18"):
@@ -164,6 +168,8 @@ def test_pictures_and_styles_that_do_not_fit() -> None:
             net(x, wrong)
     with pytest.raises(ValueError, match="two widths or more are needed, got"):
         TransferNetwork((4,))
+    with pytest.raises(ValueError, match=r"two widths or more are needed, got \(4, 0\)"):
+        TransferNetwork((4, 0))
     with pytest.raises(ValueError, match="the kernel's side must be odd, got 4"):
         TransferNetwork(kernel=4)
     assert (transfer_network.LEAST, transfer_network.MOST) == (16, 4096)
@@ -198,5 +204,6 @@ def test_the_steps_for_the_page_are_the_network(normal: Normal) -> None:
             h = h + kept
     torch.testing.assert_close(h.sigmoid(), net(x, style))
     assert len(weights) == sum(p.numel() for p in net.parameters())
-    with pytest.raises(ValueError, match="the page knows the papers' network only, not"):
-        transfer_network.steps(network(norm="batch"))
+    for change in ({"norm": "batch"}, {"padding": "zeros"}, {"upsampling": "transposed"}):
+        with pytest.raises(ValueError, match="the page knows the papers' network only, not"):
+            transfer_network.steps(network(**change))

@@ -23,7 +23,7 @@ from litgen.music.encoding import Grid
 from litgen.music.gibbs import sample as gibbs_sample
 from litgen.music.hearing import sounding
 from litgen.music.network import DeepBach, DenseVoice, RecurrentVoice
-from litgen.recipes.pictures import one_thread
+from litgen.recipes.pictures import curve, one_thread
 from litgen.runs import Run
 from litgen.scores import Score
 from litgen.shapes import Bool, Float, Int, UInt8
@@ -245,19 +245,13 @@ def train(config: Config, seed: int, device: torch.device) -> Run:
             "train_chorales": len(grids),
             "test_chorales": len(held_out),
         },
-        history={name: _curve(values) for name, values in curves.items()},
+        history={name: curve(values) for name, values in curves.items()},
         data=[
             dataclasses.asdict(part.record)
             | {"name": "chorales", "title": part.record.name, "split": split}
             for split, part in (("train", train_set), ("test", test_set))
         ],
     )
-
-
-def _curve(values: Sequence[Tensor], points: int = 100) -> list[float]:
-    """Return means of equal stretches."""
-    line = torch.stack(list(values)).float().cpu()
-    return [part.mean().item() for part in line.tensor_split(min(points, len(line)))]
 
 
 @torch.no_grad()
