@@ -128,7 +128,7 @@ def test_the_rate_rises_and_falls_over_all_turns() -> None:
 
 @pytest.mark.parametrize("variant", ["indices", "bilinear", "transposed", "skip", "unbalanced"])
 def test_the_first_loss_by_numpy(variant: segnet.Variant) -> None:
-    """Median frequency over frequency weighs all but the unbalanced one; weights are the seed's."""
+    """Median frequency over frequency weighs all variants but one; networks are the seed's."""
     images, classes = few(40)
     config = dataclasses.replace(TINY, mixed=False, depth=2)
     found = next(iter(segnet.fit(config, variant, images, classes, 5))).loss.item()

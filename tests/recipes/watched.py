@@ -1,7 +1,7 @@
-"""What proofs of recipes see of a training from outside: its rates, what it keeps, what it measures.
+"""What proofs of recipes see of a training: its rates, what it keeps, what it measures.
 
-Nothing here shares code with a recipe: optimisers are watched through PyTorch's own hook, schedules
-are written out as cosines.
+Nothing here shares code with a recipe: optimisers are watched through PyTorch's own hook, and
+schedules are written out as cosines.
 """
 
 import math
@@ -71,7 +71,7 @@ def watched(steps: Callable[[], Iterable[Any]]) -> tuple[Watching, list[Any]]:
 
 
 def one_cycle(peak: float, turns: int, rise: float = 0.3) -> list[float]:
-    """Return rates that rise from a 25th of the peak along half a cosine, then fall to nearly 0."""
+    """Return rates that rise from a 25th of the peak along half a cosine, then fall."""
     top, found = rise * turns - 1, []
     for turn in range(turns):
         if turn <= top:
