@@ -226,7 +226,7 @@ def test_networks_come_back_as_they_were_measured(trained: runs.Run) -> None:
         assert all(torch.equal(v, part[k]) for k, v in model.state_dict().items())
     assert list(found) == ["FCN-16s", "FCN-8s", "FCN-4s"]
     assert fcn.data(TINY) == ("scenes",)
-    assert trained.metrics["test_images"] == 200
+    assert trained.metrics["test_images"] == len(scenes.load("test").images)
 
 
 def test_all_images_are_asked_about_in_order_and_rows_are_the_truth() -> None:

@@ -156,6 +156,7 @@ def test_the_test_images_are_measured_on_the_weights_that_are_stored(
 ) -> None:
     """Every variant, rounded and in evaluation mode; its name in metrics, records, weights."""
     few_turns = dataclasses.replace(TINY, turns=4, variants=("unbalanced", "indices", "skip"))
+    few_turns = dataclasses.replace(few_turns, mixed=False)
     seen = watched.calls(monkeypatch, segnet, "measure")
     fitted = watched.calls(monkeypatch, segnet, "fit")
     run = segnet.train(few_turns, 3, CPU)
@@ -177,6 +178,8 @@ def test_the_test_images_are_measured_on_the_weights_that_are_stored(
         for name, value in call[0].state_dict().items():
             assert torch.equal(model.state_dict()[name], value)
     assert segnet.evaluate(run, CPU) == pytest.approx(run.metrics, abs=1e-6)
+    assert len(seen) == 6
+    assert not any(call[2] for call in seen)  # as mixed as the config says
     assert torch.equal(segnet.restore(run).head.weight, models["indices"].head.weight)
 
 
