@@ -143,17 +143,18 @@ def test_the_classifiers_first_loss_and_its_rate() -> None:
 def test_the_first_loss_on_whole_scenes_and_its_rate(skips: int) -> None:
     """A mean over images of weighted means over pixels; the ground counts less than the rest."""
     images, masks = some(9)
-    config = dataclasses.replace(TINY, ground=0.2, learning_rate=0.004, mixed=False, batch_size=3)
+    config = dataclasses.replace(TINY, ground=0.2, learning_rate=0.004, mixed=False, batch_size=4)
     torch.manual_seed(1)
     model = network.FCN(network.classifier((4, 4, 8), 8, 5), skips)
     torch.nn.init.normal_(model.head[-1].weight, std=3.0)
     expected_model = copy.deepcopy(model).train()
     memory, steps = watched.watched(lambda: fcn.fit(config, model.eval(), images, masks, 8, 6))
     assert memory.line() == pytest.approx(watched.one_cycle(0.004, 8, 0.25), rel=1e-6)
-    assert memory.things["batches"].batch_size == 3
+    assert memory.things["batches"].batch_size == 4
+    assert memory.things["batches"].generator.initial_seed() == 6
     assert all(step.model is model for step in steps)
     assert model.training
-    rows = torch.randperm(9, generator=torch.Generator().manual_seed(6))[:3]
+    rows = torch.randperm(9, generator=torch.Generator().manual_seed(6))[:4]
     with torch.no_grad():
         log_p = expected_model(images[rows] / 127.5 - 1).log_softmax(dim=1)
     means = []
@@ -161,7 +162,7 @@ def test_the_first_loss_on_whole_scenes_and_its_rate(skips: int) -> None:
         counts = torch.where(truth == 0, 0.2, 1.0)
         picked = each.gather(0, truth[None])[0]
         means.append(-((counts * picked).sum() / counts.sum()).item())
-    assert steps[0].loss.item() == pytest.approx(sum(means) / 3, rel=1e-4)
+    assert steps[0].loss.item() == pytest.approx(sum(means) / 4, rel=1e-4)
 
 
 def test_who_is_trained_from_what_on_what(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,17 +216,27 @@ def test_who_is_trained_from_what_on_what(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(run.history["start_loss_nats"]) == 6
     assert [len(run.history[f"{n}_loss_nats"]) for n in fcn.NAMES.values()] == [3, 3, 3]
     watched.check_records(run.data, "scenes", train=train_set.record, test=test_set.record)
+    run.provenance["config"] = dataclasses.asdict(TINY)
+    check_networks(run)
+    assert fcn.evaluate(run, CPU) == pytest.approx(run.metrics, abs=2e-3, nan_ok=True)
 
 
-def test_networks_come_back_as_they_were_measured(trained: runs.Run) -> None:
-    """At rest, with their own weights; the classifier's scores too are measured again."""
+def check_networks(trained: runs.Run) -> None:
+    """Hold what comes back of a run against its tensors: at rest, with their own weights."""
     found = fcn.models(trained)
     for name, model in (*found.items(), ("classifier", fcn.restore_classifier(trained))):
         assert watched.is_at_rest(model)
         part = trained.part(name)
         assert all(torch.equal(v, part[k]) for k, v in model.state_dict().items())
     assert list(found) == ["FCN-16s", "FCN-8s", "FCN-4s"]
+    chosen = fcn.restore(trained).state_dict()
+    assert all(torch.equal(v, chosen[k]) for k, v in found["FCN-4s"].state_dict().items())
     assert fcn.data(TINY) == ("scenes",)
+
+
+def test_networks_come_back_as_they_were_measured(trained: runs.Run) -> None:
+    """At rest, with their own weights; the classifier's scores too are measured again."""
+    check_networks(trained)
     assert trained.metrics["test_images"] == len(scenes.load("test").images)
 
 
