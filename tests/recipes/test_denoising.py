@@ -380,3 +380,22 @@ def test_every_share_has_its_network(sets: Sets, monkeypatch: pytest.MonkeyPatch
     assert all(watched.is_at_rest(model) for model in masking.models(run).values())
     assert torch.equal(masking.restore(run).weight, run.tensors["put_out_50.weight"])
     assert masking.evaluate(run, CPU) == pytest.approx(run.metrics)
+
+
+def test_a_u_net_comes_back_and_tuning_has_noise_of_its_own(
+    sets: Sets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run says which network it has; the filter is not tuned on the noise it is measured on."""
+    model = recipe.Denoiser("unet", (8,), PIXELS)
+    config = dataclasses.replace(TINY, network="unet", widths=(8,))
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors["examples.x"] = sets["test"].images[:3].flatten(1)
+    run = runs.Run(tensors, {}, {}, [], {"config": dataclasses.asdict(config)})
+    y = torch.rand(2, PIXELS, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(recipe.restore(run)(y), model.eval()(y))
+    drawn = watched.calls(monkeypatch, recipe, "noisy")
+    recipe.measure(config, model, sets["train"].images.flatten(1), y.mul(255).to(torch.uint8))
+    shown, tuned = drawn[0][1], drawn[1][1]
+    assert (shown[:2] - tuned[:2]).abs().min() > 0
+    assert all(torch.equal(call[1], (shown, tuned)[i % 2]) for i, call in enumerate(drawn))
