@@ -301,3 +301,20 @@ def test_holes_of_ones_own_beyond_the_first_batch() -> None:
     found = recipe.fills(model, faces, holes)
     alone = recipe.fills(model, faces[501:], holes[501])
     torch.testing.assert_close(found[501:], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_all_that_the_hole_hides_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smile, glasses, moustache, eyes and mouth are another draw's; the rest is the face's own."""
+    look = drawn_faces.looks(40, np.random.default_rng(4))
+    painted = watched.calls(monkeypatch, drawn_faces, "render")
+    recipe.redrawn(look, 2, np.random.default_rng(5))
+    random = np.random.default_rng(5)
+    for call in painted:
+        fresh = drawn_faces.looks(40, random)
+        for name, value in call[0]._asdict().items():
+            own, new = getattr(look, name), getattr(fresh, name)
+            if name == "has":
+                own, new = np.concatenate([new[:, :3], own[:, 3:]], axis=1), own
+            expected = new if name in ("eyes", "apart", "gaze", "mouth") else own
+            assert np.array_equal(value, expected), name
+    assert len(painted) == 2
