@@ -9,6 +9,7 @@ import sklearn.metrics
 import torch
 
 from litgen import runs
+from litgen.data import cells
 from litgen.recipes.segmentation import skips
 from litgen.recipes.segmentation.skips import Job
 from litgen.segmentation.skips import SkipNet
@@ -94,6 +95,8 @@ def test_a_gradient_that_vanishes_is_kept_as_a_number() -> None:
 def test_masks_part_touching_cells() -> None:
     """The second channel is 1 on cells whose neighbours are their own, 0 elsewhere."""
     found, pairs = skips.load("test")
+    assert torch.equal(found.images, cells.load("test").images)
+    assert len(skips.load()[1]) == len(cells.load("train").images)
     assert torch.equal(pairs[:, 0], found.images[:, 0])
     image = found.cells[3].tolist()
     for i, j in ((a, b) for a in range(1, 63) for b in range(1, 63)):
