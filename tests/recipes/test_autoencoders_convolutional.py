@@ -21,6 +21,8 @@ TINY = dataclasses.replace(
     batch_size=10,
     test_images=30,
     looks=3,
+    noise=0.4,
+    weight=0.2,
     mixed=False,
 )
 

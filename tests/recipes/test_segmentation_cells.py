@@ -149,6 +149,8 @@ def test_what_is_trained_on_and_what_is_measured(monkeypatch: pytest.MonkeyPatch
         assert call[5] == (name != "no_skips")
         assert call[6] == (0.0 if name == "no_border" else 1.7)
         assert call[7] == name
+    again = [step.loss.item() for step in cells.fit(*fitted[2][:8])]
+    assert run.history["no_skips_loss_nats"] == pytest.approx(again, rel=1e-4)
     for call, name in zip(list(measured), config.variants, strict=True):
         assert call[-1] == {"training": False, "half": True}
         assert torch.equal(call[1], test_set.images[:5])

@@ -96,6 +96,8 @@ def test_what_is_trained_on_and_what_is_measured(monkeypatch: pytest.MonkeyPatch
         assert call[3] == 5
         assert call[-1]["height"] == 2.2
         assert call[-1]["title"] == name
+    again = [step.loss.item() for step in cells.fit(*fitted[1][:4], height=2.2)]
+    assert run.history["straight_loss_nats"] == pytest.approx(again, rel=1e-4)
     for call, name in zip(list(measured), nuclei.VARIANTS, strict=True):
         assert call[-1] == {"training": False, "half": True}
         assert torch.equal(call[1], test_set.images)
