@@ -11,6 +11,7 @@ from litgen import runs
 from litgen.data.sources import ImageSet, Record
 from litgen.recipes import pictures
 from litgen.recipes.autoencoders import dense, digits
+from tests.recipes import watched
 
 TINY = dataclasses.replace(
     dense.CPU, latents=(1, 3), random=(3,), hidden=(8, 6), steps=6, batch_size=20, mixed=False
@@ -92,3 +93,91 @@ def test_digits_are_the_same_recipe() -> None:
     assert digits.train is dense.train
     assert digits.CPU.data == digits.GPU.data == "mnist"
     assert digits.CPU.latents == (30,)
+
+
+@pytest.mark.parametrize(("name", "faster"), [("pca-3", 1.0), ("random-3", 2.5)])
+def test_the_first_loss_and_the_rate(sets: dict[str, ImageSet], name: str, faster: float) -> None:
+    """Summed over pixels, a mean over images; models that start at random go faster."""
+    pixels = sets["train"].images.flatten(1)
+    config = dataclasses.replace(TINY, steps=9, batch_size=16, learning_rate=0.004)
+    axes = dense.axes_of(pixels / 255)
+    memory, steps = watched.watched(lambda: dense.fit(config, name, pixels, axes, 4))
+    assert memory.line() == pytest.approx(watched.one_cycle(0.004 * faster, 9), rel=1e-6)
+    assert memory.things["batches"].batch_size == 16
+    assert [step.turn for step in steps] == list(range(9))
+    torch.manual_seed(4)
+    model = dense.made(config, name, axes)
+    x = pixels[torch.randperm(900, generator=torch.Generator().manual_seed(4))[:16]] / 255
+    with torch.no_grad():
+        expected = (model(x) - x).pow(2).sum().item() / 16
+    assert steps[0].loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_codes_start_with_variance_one(sets: dict[str, ImageSet]) -> None:
+    """eq:ae-start: those of the training images; all eigenvalues are kept, not some."""
+    x = sets["train"].images.flatten(1) / 255
+    axes = dense.axes_of(x)
+    assert axes.directions.shape == (784, 784)
+    assert axes.variances.sum() == pytest.approx(x.var(dim=0, correction=0).sum().item(), rel=1e-4)
+    with torch.no_grad():
+        codes = dense.made(TINY, "pca-3", axes).encode(x)
+    torch.testing.assert_close(codes.var(dim=0, correction=0), torch.ones(3), atol=1e-2, rtol=0)
+    with pytest.raises(ValueError, match="pca-16 or random-16, not line-3"):
+        dense.made(TINY, "line-3", axes)
+
+
+def test_what_is_trained_on_and_measured(
+    sets: dict[str, ImageSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training images and their axes; test images for the scores, PCA's among them."""
+    fitted = watched.calls(monkeypatch, dense, "fit")
+    measured = watched.calls(monkeypatch, dense, "measure")
+    config = dataclasses.replace(TINY, data="mnist", latents=(2, 4), random=(1,), steps=3)
+    run = dense.train(config, 5, torch.device("cpu"))
+    train, test = (sets[name].images.flatten(1) for name in ("train", "test"))
+    names = ["pca-2", "pca-4", "random-1"]
+    for call, name in zip(fitted, names, strict=True):
+        assert (call[1], call[4]) == (name, 5)
+        assert torch.equal(call[2], train)
+        torch.testing.assert_close(call[3].mean, (train / 255).mean(dim=0))
+    for call, name in zip(list(measured), names, strict=True):
+        assert call[-1]["half"]
+        assert torch.equal(call[1], test / 255)
+        for key, value in call[0].state_dict().items():
+            assert torch.equal(run.tensors[f"{name}.{key}"], value)
+    assert torch.equal(run.tensors["examples.pixels"], test)
+    x = (train / 255).double().numpy()
+    for latent in (2, 4):
+        pca = PCA(latent, svd_solver="full").fit(x)
+        for name, seen in (("train", x), ("test", (test / 255).double().numpy())):
+            lost = ((pca.inverse_transform(pca.transform(seen)) - seen) ** 2).sum(axis=1).mean()
+            assert run.metrics[f"linear-{latent}_{name}_error"] == pytest.approx(lost, rel=1e-3)
+    assert run.metrics["test_images"] == 60
+    watched.check_records(run.data, "mnist", train=sets["train"].record, test=sets["test"].record)
+    assert dense.data(config) == ("mnist",)
+    run.provenance["config"] = dataclasses.asdict(config)
+    assert all(watched.is_at_rest(model) for model in dense.models(run).values())
+    for best in names:
+        run.metrics |= {f"{name}_test_error": 2.0 - (name == best) for name in names}
+        found = dense.restore(run).state_dict()
+        assert all(
+            torch.equal(v, dense.models(run)[best].state_dict()[k]) for k, v in found.items()
+        )
+    assert dense.evaluate(run, torch.device("cpu"))["test_images"] == 60
+
+
+def test_errors_are_means_over_all_images(sets: dict[str, ImageSet]) -> None:
+    """More of them than are asked about at once."""
+    x = sets["train"].images.flatten(1)[:600].repeat(2, 1) / 255
+    x[1100:] = 0
+    torch.manual_seed(1)
+    model = dense.made(TINY, "random-3")
+    with torch.no_grad():
+        expected = (model(x) - x).square().sum(dim=1).mean().item()
+    assert dense.measure(model, x)["test_error"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_digits_have_the_papers_code_in_both_profiles() -> None:
+    """Thirty numbers; the full one trains from random weights too."""
+    assert digits.GPU.latents == digits.GPU.random == (30,)
+    assert digits.CPU.random == ()

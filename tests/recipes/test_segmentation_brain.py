@@ -13,6 +13,7 @@ from torch import Tensor
 from litgen import runs
 from litgen.data import brain as slices
 from litgen.recipes.segmentation import brain, cells
+from tests.recipes import watched
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(brain.CPU, copies=1, widths=(2, 3), turns=3)
@@ -164,3 +165,51 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_pixels(
     expected = -log_p.gather(1, tissue[:, None].long()).mean()
     assert first == pytest.approx(expected.item(), abs=1e-5)
     assert next(iter(brain.fit(config, rows, tissue, 6))).loss.item() != first
+
+
+def test_the_first_loss_in_its_order_and_the_rate() -> None:
+    """One cycle over all turns; rows in the order that the seed draws; another seed, another."""
+    part = slices.load("train")
+    images, tissue = part.images[:9, :, 64:128, 64:112], part.tissue[:9, 64:128, 64:112]
+    config = dataclasses.replace(TINY, turns=8, batch_size=4, learning_rate=0.006, mixed=False)
+    memory, steps = watched.watched(lambda: brain.fit(config, images, tissue, 6))
+    assert memory.line() == pytest.approx(watched.one_cycle(0.006, 8), rel=1e-6)
+    assert memory.things["batches"].batch_size == 4
+    assert [step.turn for step in steps] == list(range(8))
+    torch.manual_seed(6)
+    model = brain.UNet(1, 3, (2, 3))
+    rows = torch.randperm(9, generator=torch.Generator().manual_seed(6))[:4]
+    with torch.no_grad():
+        log_p = model(images[rows] / 127.5 - 1).log_softmax(dim=1)
+    expected = -log_p.gather(1, tissue[rows][:, None].long()).mean().item()
+    assert steps[0].loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_is_measured_is_the_middle_slab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a rounded network at rest; the imperfect slices do not depend on the training's seed."""
+    measured = watched.calls(monkeypatch, brain, "measure")
+    fitted = watched.calls(monkeypatch, brain, "fit")
+    config = dataclasses.replace(TINY, turns=2, copies=2)
+    run = brain.train(config, 3, CPU)
+    train_set, test_set = slices.load("train"), slices.load("test")
+    draw = torch.Generator().manual_seed(3)
+    made = [brain.scanned(train_set.images, config.shade, config.noise, draw) for _ in range(2)]
+    assert torch.equal(fitted[0][1], torch.cat([train_set.images, *made]))
+    model, tables, shown, tissue, state = measured[0]
+    assert state == {"training": False, "half": True}
+    assert torch.equal(tissue, test_set.tissue)
+    assert torch.equal(shown["clean"], test_set.images)
+    fixed = torch.Generator().manual_seed(1995)
+    scanned = brain.scanned(test_set.images, config.shade, config.noise, fixed)
+    assert torch.equal(shown["scanned"], scanned)
+    counts = np.zeros((256, 3))
+    for each in made:
+        np.add.at(counts, (each[:, 0].numpy().ravel(), train_set.tissue.numpy().ravel()), 1)
+    assert tables["scanned"].tolist() == counts.argmax(axis=1).tolist()
+    watched.check_records(run.data, "brain", train=train_set.record, test=test_set.record)
+    run.provenance["config"] = dataclasses.asdict(config)
+    back = brain.restore(run)
+    assert watched.is_at_rest(back)
+    assert all(torch.equal(v, back.state_dict()[k]) for k, v in model.state_dict().items())
+    assert brain.UNet(1, 3, (2, 3)).skips == back.skips
+    assert run.metrics["test_slices"] == 24

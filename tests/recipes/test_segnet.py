@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.ndimage
+import sklearn.metrics
 import torch
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from litgen import runs
 from litgen.data import cells
 from litgen.data.sources import Record
 from litgen.recipes.segmentation import segnet
+from tests import oracles
+from tests.recipes import watched
 
 TINY = dataclasses.replace(
     segnet.CPU, variants=("indices", "unbalanced"), widths=(6, 12), turns=60, batch_size=6
@@ -104,3 +107,115 @@ def test_the_band_by_hand() -> None:
     measured = segnet.measure(Ground(1, 4, (4,)), cell_set(found))
     assert measured["band_iou"] == pytest.approx(share / 3)
     assert 0.3 < share < 0.7
+
+
+def few(count: int) -> tuple[Tensor, Tensor]:
+    """Return the first training images and their classes."""
+    part = cells.load("train")
+    return part.images[:count], segnet.classes_of(part)[:count]
+
+
+def test_the_rate_rises_and_falls_over_all_turns() -> None:
+    """One cycle, written out; batches of the size asked for, in an order that the seed draws."""
+    images, classes = few(9)
+    config = dataclasses.replace(TINY, turns=12, batch_size=3, learning_rate=0.007)
+    memory, steps = watched.watched(lambda: segnet.fit(config, "indices", images, classes, 4))
+    assert memory.line() == pytest.approx(watched.one_cycle(0.007, 12), rel=1e-6)
+    assert memory.things["batches"].batch_size == 3
+    assert memory.things["batches"].generator.initial_seed() == 4
+    assert [step.turn for step in steps] == list(range(12))
+
+
+@pytest.mark.parametrize("variant", ["indices", "bilinear", "transposed", "skip", "unbalanced"])
+def test_the_first_loss_by_numpy(variant: segnet.Variant) -> None:
+    """Median frequency over frequency weighs all variants but one; networks are the seed's."""
+    images, classes = few(40)
+    config = dataclasses.replace(TINY, mixed=False, depth=2)
+    found = next(iter(segnet.fit(config, variant, images, classes, 5))).loss.item()
+    torch.manual_seed(5)
+    growth = {"unbalanced": "indices"}.get(variant, variant)
+    model = segnet.SegNet(1, 4, (6, 12), growth, 2)  # type: ignore[arg-type]
+    rows = torch.randperm(40, generator=torch.Generator().manual_seed(5))[:6]
+    with torch.no_grad():
+        log_p = model(images[rows] / 127.5 - 1).log_softmax(dim=1).double().numpy()
+    truth = classes.numpy()
+    shares = []
+    for label in range(4):
+        showing = truth[(truth == label).any(axis=(1, 2))]
+        shares.append((showing == label).mean())
+    weights = np.median(shares) / np.array(shares)
+    if variant == "unbalanced":
+        weights = np.ones(4)
+    chosen = truth[rows.numpy()]
+    picked = np.take_along_axis(log_p, chosen[:, None].astype(int), axis=1)[:, 0]
+    assert found == pytest.approx(-(weights[chosen] * picked).mean(), rel=1e-4)
+
+
+def test_the_test_images_are_measured_on_the_weights_that_are_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every variant, rounded and in evaluation mode; its name in metrics, records, weights."""
+    few_turns = dataclasses.replace(TINY, turns=4, variants=("unbalanced", "indices", "skip"))
+    few_turns = dataclasses.replace(few_turns, mixed=False)
+    seen = watched.calls(monkeypatch, segnet, "measure")
+    fitted = watched.calls(monkeypatch, segnet, "fit")
+    run = segnet.train(few_turns, 3, CPU)
+    assert [(call[1], call[4]) for call in fitted] == [(v, 3) for v in few_turns.variants]
+    train_set, test_set = cells.load("train"), cells.load("test")
+    for call, variant in zip(seen, few_turns.variants, strict=True):
+        assert torch.equal(call[1].images, test_set.images)
+        assert call[-1] == {"training": False, "half": True}
+        for name, value in call[0].state_dict().items():
+            assert torch.equal(run.tensors[f"{variant}.{name}"], value)
+    assert run.metrics["test_images"] == 100
+    watched.check_records(run.data, "cells", train=train_set.record, test=test_set.record)
+    run.provenance["config"] = dataclasses.asdict(few_turns)
+    models = segnet.models(run)
+    assert list(models) == list(few_turns.variants)
+    for call, model in zip(seen[:3], models.values(), strict=True):
+        assert watched.is_at_rest(model)
+        assert model.growth == call[0].growth
+        for name, value in call[0].state_dict().items():
+            assert torch.equal(model.state_dict()[name], value)
+    assert segnet.evaluate(run, CPU) == pytest.approx(run.metrics, abs=1e-6)
+    assert len(seen) == 6
+    assert not any(call[2] for call in seen)  # as mixed as the config says
+    assert torch.equal(segnet.restore(run).head.weight, models["indices"].head.weight)
+
+
+class Shifted(segnet.SegNet):
+    """Names the class that the grey value of a pixel says, moved to the right by one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        grey = ((x[:, 0] + 1) * 127.5).round().long().roll(1, 2)
+        return torch.nn.functional.one_hot(grey, 4).movedim(3, 1).float()
+
+
+def test_scores_of_a_map_that_is_a_pixel_off() -> None:
+    """scikit-learn's scores, and F1 by the distances of all pairs, a mean over images with edges.
+
+    The cells of 51 images are taken, so that more than one batch is asked for, and one is empty.
+    """
+    part = cells.load("test")
+    found = part.cells[:51].clone()
+    found[7] = 0
+    classes = segnet.classes_of(cell_set(found))
+    shown = dataclasses.replace(cell_set(found), images=classes[:, None])
+    measured = segnet.measure(Shifted(1, 4, (4,)), shown)
+    said, truth = classes.roll(1, 2).numpy(), classes.numpy()
+    flat = truth.ravel(), said.ravel()
+    assert measured["pixel_accuracy"] == pytest.approx((said == truth).mean())
+    recalls = sklearn.metrics.recall_score(*flat, average=None)
+    ious = sklearn.metrics.jaccard_score(*flat, average=None)
+    assert measured["mean_accuracy"] == pytest.approx(recalls.mean())
+    assert measured["mean_iou"] == pytest.approx(ious.mean())
+    for name, recall, iou in zip(segnet.CLASSES, recalls, ious, strict=True):
+        assert measured[f"accuracy_{name}"] == pytest.approx(recall)
+        assert measured[f"iou_{name}"] == pytest.approx(iou)
+    edges = [oracles.outline_f1(t, s, 4, 1.0) for t, s in zip(truth[:9], said[:9], strict=True)]
+    assert np.isnan(edges).sum() == 1
+    ninth = dataclasses.replace(shown, images=shown.images[:9], cells=found[:9])
+    measured = segnet.measure(Shifted(1, 4, (4,)), ninth)
+    assert measured["boundary_f1"] == pytest.approx(np.nanmean(edges), abs=1e-6)
+    assert measured["parameters"] == sum(p.numel() for p in Shifted(1, 4, (4,)).parameters())

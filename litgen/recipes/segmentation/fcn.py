@@ -158,10 +158,9 @@ def windows(
     """
     half = SIDE // 2
     cut = torch.zeros(len(chosen), 3, SIDE, SIDE, device=images.device)
-    height, width = images.shape[2:]
     for window, (i, row, column, *_) in zip(cut, chosen.tolist(), strict=True):
         top, left = max(row - half, 0), max(column - half, 0)
-        seen = images[i, :, top : min(row + half, height), left : min(column + half, width)]
+        seen = images[i, :, top : row + half, left : column + half]
         y, x = top - row + half, left - column + half
         window[:, y : y + seen.shape[1], x : x + seen.shape[2]] = pictures.to_unit(seen)
     return cut
