@@ -261,6 +261,11 @@ def test_power_steps_ignore_half_precision() -> None:
         half = rule(weight)
     assert torch.equal(half, other(weight))
     assert torch.equal(rule.u, other.u)
+    settled = biggan.Normalised(weight, steps=300)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = settled(weight)
+    assert torch.linalg.svdvals(rough)[0].item() == pytest.approx(1, abs=1e-6)
+    assert settled.u.dtype == torch.float32
 
 
 def test_baking_changes_no_image() -> None:

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from litgen import runs
 from litgen.data.sources import ImageSet, Record
 from litgen.gan import hinge, orthogonal
+from litgen.gan.biggan import Normalised
 from litgen.gan.game import LastGood
 from litgen.recipes import pictures
 from litgen.recipes.gan import biggan as recipe
@@ -118,6 +119,34 @@ def test_the_losses_are_the_hinges_and_the_generator_pays_its_penalty(
         expected = beta * orthogonal.total_penalty(generator)
         torch.testing.assert_close(now.generator_loss, expected.detach(), rtol=1e-3, atol=0)
         assert bool(now.generator_loss > 0.01) is bool(beta)
+
+
+def test_a_power_step_for_each_weight_in_a_move(
+    sets: Sets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The penalty is on the very weights that made the samples: no second step between them."""
+    heard: list[Any] = []
+    original, forward = recipe.adversaries, Normalised.forward
+
+    def listen(*arguments: Any, **named: Any) -> Any:
+        players = original(*arguments, **named)
+        heard.append((arguments[0], players))
+        return players
+
+    stepped: list[int] = []
+
+    def stepping(self: Normalised, weight: torch.Tensor) -> torch.Tensor:
+        stepped.append(id(self))
+        return forward(self, weight)
+
+    monkeypatch.setattr(recipe, "adversaries", listen)
+    monkeypatch.setattr(recipe, "play", lambda movers, *_: iter(heard.append(movers) or ()))
+    list(play(TINY, sets))
+    (generator, _), movers = heard
+    monkeypatch.setattr(Normalised, "forward", stepping)
+    movers[1].loss(torch.arange(8))
+    rules = [id(m) for m in generator.modules() if isinstance(m, Normalised)]
+    assert sorted(rules) == sorted(found for found in stepped if found in rules)
 
 
 def test_who_is_given_what(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
