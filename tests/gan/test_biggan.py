@@ -304,6 +304,13 @@ def test_codes_are_cut_in_order() -> None:
         biggan.chunks(z, 0)
 
 
+def test_blocks_have_one_convolution_unless_told() -> None:
+    """In a block as in the whole generator."""
+    assert len(biggan.UpBlock(4, 2, 3).layers) == len(biggan.UpBlock(4, 2, 3).norms) == 1
+    assert [len(block.layers) for block in biggan.BigGenerator().blocks] == [1, 1]
+    assert biggan.BigGenerator().latent == 3 * 8
+
+
 def test_what_cannot_be_built_or_shown_is_refused() -> None:
     """The errors name sizes."""
     with pytest.raises(ValueError, match="a side of 28 cannot be halved 3 times"):

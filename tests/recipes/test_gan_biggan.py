@@ -230,6 +230,23 @@ def test_settling_takes_the_moments_of_the_codes_it_is_told(sets: Sets) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, generator.parameters(), strict=True))
 
 
+def test_settling_asks_for_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four batches of fresh codes unless said otherwise, classes in turn, by the seed given."""
+    heard: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
+    monkeypatch.setattr(recipe.networks, "settle", lambda net, given: heard.append(list(given)))
+    generator = recipe.Players(TINY).generator
+    recipe.settle(generator)
+    recipe.settle(generator, seed=3, batches=2)
+    recipe.settle(generator, seed=3, batches=2)
+    assert [len(given) for given in heard] == [4, 2, 2]
+    for z, labels in heard[0]:
+        assert labels.tolist() == list(range(10)) * 25
+        assert z.shape == (250, generator.latent)
+    assert not torch.equal(heard[0][0][0], heard[0][1][0])
+    assert not torch.equal(heard[0][0][0], heard[1][0][0])
+    assert torch.equal(heard[1][1][0], heard[2][1][0])
+
+
 def test_a_run_survives_the_store(tmp_path: Path) -> None:
     """Measured again after it, its weights give the same numbers; snapshots end with the run's."""
     run = runs.train("gan/biggan", "cpu", config=TINY)

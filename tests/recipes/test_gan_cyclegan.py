@@ -329,6 +329,10 @@ def test_what_is_stored_of_pairs_and_critics() -> None:
         assert run.history[f"paired_{player}_loss"] == pytest.approx(line)
     for name, value in now.critics.state_dict().items():
         assert torch.equal(run.tensors[f"critics.paired.{name}"], value.half().float())
+    run.provenance["config"] = dataclasses.asdict(config)
+    for net in (cyclegan.critics_of(run, "paired"), cyclegan.restore(run)):
+        assert not any(m.training for m in net.modules())
+        assert not any(p.requires_grad for p in net.parameters())
 
 
 def test_both_domains_are_counted() -> None:
