@@ -309,6 +309,7 @@ def test_blocks_have_one_convolution_unless_told() -> None:
     assert len(biggan.UpBlock(4, 2, 3).layers) == len(biggan.UpBlock(4, 2, 3).norms) == 1
     assert [len(block.layers) for block in biggan.BigGenerator().blocks] == [1, 1]
     assert biggan.BigGenerator().latent == 3 * 8
+    assert biggan.BigGenerator().embedding.weight.shape == (10, 16)
 
 
 def test_what_cannot_be_built_or_shown_is_refused() -> None:

@@ -62,6 +62,8 @@ def test_seeds_have_their_own_slices_in_nested_sets() -> None:
     assert not torch.equal(order[0], order[1])
     assert torch.equal(order, slices.chosen(TINY, 50, 3))
     assert not torch.equal(order, slices.chosen(TINY, 50, 4))
+    rows = {tuple(row.tolist()) for run in (3, 4) for row in slices.chosen(TINY, 50, run)}
+    assert len(rows) == 4, "no two runs share a seed's slices"
 
 
 def test_shrinking_is_means_and_majorities() -> None:
@@ -76,6 +78,19 @@ def test_shrinking_is_means_and_majorities() -> None:
         block = np.s_[3 * y : 3 * y + 3, 3 * x : 3 * x + 3]
         assert grey[k, 0, y, x].item() == pytest.approx(wide[k, 0][block].mean(), rel=1e-5)
         assert found[k, y, x] == np.bincount(labels[k][block].ravel()).argmax()
+
+
+def test_slices_are_loaded_as_they_were_drawn() -> None:
+    """Grey values from -1 to 1, of both splits; a column too few is filled on the right."""
+    for split, part in zip(("train", "test"), slices.load("heads")[:2], strict=True):
+        own = heads.load(split)
+        torch.testing.assert_close(part.images, own.images.double().div(127.5).sub(1).float())
+        assert torch.equal(part.tissue, own.tissue.long())
+    images = torch.full((1, 1, 32, 31), 200, dtype=torch.uint8)
+    grey, tissue = slices.shrunk(images, torch.ones(1, 32, 31, dtype=torch.uint8))
+    assert grey[0, 0, :, :31].eq(200).all()
+    assert tissue[0, :, :31].eq(1).all()
+    assert not grey[0, 0, :, 31].any()
 
 
 @functools.cache

@@ -114,12 +114,13 @@ def test_rates_momentum_and_average_are_what_the_variant_says() -> None:
 
 def test_the_average_is_the_recursion() -> None:
     """Updated each third turn: what is kept of the old and what is taken of the new."""
-    config, remedies = dataclasses.replace(TINY, turns=9), stability.VARIANTS["baseline"]
+    config = dataclasses.replace(TINY, turns=9, average=0.8)
+    remedies = stability.VARIANTS["baseline"]
     kept = None
     for now in played(config, remedies):
         if (now.turn + 1) % 3 == 0:
             own = now.game.generator.head.weight.detach()
-            kept = own.clone() if kept is None else 0.95 * kept + 0.05 * own
+            kept = own.clone() if kept is None else 0.8 * kept + 0.2 * own
             torch.testing.assert_close(now.game.average.module.head.weight, kept)
 
 
@@ -291,6 +292,8 @@ def test_averages_are_measured_anew_before_they_are_kept() -> None:
     """With batch normalisation, running moments of a run's average are its own activations'."""
     config, remedies = dataclasses.replace(TINY, turns=12), stability.VARIANTS["batch norm"]
     game = stability.play_variant(config, remedies, 0, CPU)[0]
+    for name, value in game.state_dict().items():
+        assert not value.is_floating_point() or torch.equal(value, value.half().float()), name
     norm = next(m for m in game.average.modules() if isinstance(m, nn.BatchNorm1d))
     z = torch.randn(2, 20_000, 2, generator=torch.Generator().manual_seed(1))
     before = game.average.module.body[0](z).detach()
@@ -309,3 +312,34 @@ def test_samples_come_from_the_average_of_all_remedies(monkeypatch: pytest.Monke
     found = stability.sample(runs.Run({}, {}, {}, []), 30, torch.Generator().manual_seed(4))
     z = torch.randn(2, 30, 2, generator=torch.Generator().manual_seed(4))
     assert torch.equal(found, games["together"].average(z)[0].detach())
+
+
+def test_a_curve_has_a_hundred_stretches() -> None:
+    """Of equal length; a short one keeps its points."""
+    line = [torch.tensor(float(k)) for k in range(300)]
+    assert stability.stretches(line) == [3 * k + 1 for k in range(100)]
+    assert stability.stretches(line[:3]) == [0, 1, 2]
+    assert stability.stretches([]) == []
+
+
+def test_a_look_is_watched_and_leaves_the_game_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn at a look has to be finite, too; modes are as they were before."""
+    heard: list[tuple] = []
+    whole = stability.LastGood.fine
+
+    def watching(self, turn, *seen):
+        heard.append((turn, *seen))
+        return whole(self, turn, *seen)
+
+    monkeypatch.setattr(stability.LastGood, "fine", watching)
+    config = dataclasses.replace(TINY, turns=8, looks=4)
+    game, seen, history, _ = stability.play_variant(config, stability.Remedies(), 0, CPU)
+    assert [len(args) for args in heard] == [3, 4] * 4
+    assert heard[1][3].shape == (2, 1_000, 2)
+    assert history["critic"] == pytest.approx([args[1].item() / 2 for args in heard])
+    assert history["generator"] == pytest.approx([args[2].item() / 2 for args in heard])
+    for training in (True, False):
+        game.train(training)
+        stability.field(game)
+        stability.look(game.generator, config, 10)
+        assert game.critic.training is game.generator.training is training
