@@ -333,7 +333,7 @@ def test_a_look_is_watched_and_leaves_the_game_alone(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(stability.LastGood, "fine", watching)
     config = dataclasses.replace(TINY, turns=8, looks=4)
-    game, seen, history, _ = stability.play_variant(config, stability.Remedies(), 0, CPU)
+    game, _, history, _ = stability.play_variant(config, stability.Remedies(), 0, CPU)
     assert [len(args) for args in heard] == [3, 4] * 4
     assert heard[1][3].shape == (2, 1_000, 2)
     assert history["critic"] == pytest.approx([args[1].item() / 2 for args in heard])
@@ -343,3 +343,19 @@ def test_a_look_is_watched_and_leaves_the_game_alone(monkeypatch: pytest.MonkeyP
         stability.field(game)
         stability.look(game.generator, config, 10)
         assert game.critic.training is game.generator.training is training
+
+
+def test_the_matching_loss_is_a_sum_over_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of squared distances between the critic's mean features of data and of samples."""
+    heard: list[list] = []
+    monkeypatch.setattr(stability, "play", lambda players, *_: iter(heard.append(players) or ()))
+    remedies = stability.VARIANTS["feature matching"]
+    game = stability.begin(TINY, remedies, 0, CPU)
+    list(stability.fit(TINY, remedies, game, 5))
+    real = torch.randn(2, 16, 2)
+    found = heard[0][1].loss(real)
+    z = torch.randn(2, 16, 2, generator=torch.Generator().manual_seed(5))
+    features = [game.critic.features(x).mean(dim=1) for x in (real, game.generator(z))]
+    expected = sum(((a - b) ** 2).sum() for a, b in zip(*features, strict=True))
+    torch.testing.assert_close(found, expected)
+    assert heard[0][1].optimizer.param_groups[0]["params"][0] is next(game.generator.parameters())
