@@ -197,6 +197,22 @@ def test_measure_is_the_sum_over_all_times(monkeypatch: pytest.MonkeyPatch) -> N
     assert few["test_bits_decoder"] == found["test_bits_decoder"]
 
 
+def test_the_network_is_the_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widths, blocks, attention and classes of the U-Net; a channel for each pixel of a patch."""
+    heard: list[tuple] = []
+    whole = digits.UNet
+
+    def building(*args, **named):
+        heard.append((args, named))
+        return whole(*args, **named)
+
+    monkeypatch.setattr(digits, "UNet", building)
+    config = dataclasses.replace(TINY, widths=(8, 16), blocks=3, patch=4, attention=True)
+    digits.Denoiser(config)
+    named = {"time": True, "classes": 10, "attention": True}
+    assert heard == [((16, 16, (8, 16), 3), named)]
+
+
 def test_how_a_training_goes(data: dict[str, ImageSet], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked of the network, the rate of one cycle, and the average by its recursion."""
     heard: list[tuple] = []

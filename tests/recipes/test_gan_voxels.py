@@ -233,9 +233,16 @@ def test_full_and_grey_are_counted() -> None:
 
 def test_rules_of_each_game_and_what_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds and noises of games, seeds in turn; coarse training objects; scores by hand."""
-    train, _, _ = voxels.load("drawn_furniture")
+    train, test, _ = voxels.load("drawn_furniture")
     heard: list[tuple] = []
-    whole = voxels.fit
+    known: list[Tensor] = []
+    whole, judging = voxels.fit, voxel_rules._judged
+
+    def judged(config, now, among):
+        known.append(among)
+        return judging(config, now, among)
+
+    monkeypatch.setattr(voxel_rules, "_judged", judged)
 
     def listening(rule, objects, seed):
         heard.append((rule.threshold, rule.noise, seed, objects))
@@ -250,6 +257,7 @@ def test_rules_of_each_game_and_what_is_judged(monkeypatch: pytest.MonkeyPatch) 
     blocks = train[:20].view(20, 8, 2, 8, 2, 8, 2).sum(dim=(2, 4, 6)) > 0
     assert torch.equal(heard[0][3][:20].bool(), blocks)
     assert len(heard[0][3]) == len(train)
+    assert len(known[0]) == len(train) + len(test), "all objects that there are"
     assert run.metrics == {"games": 6}
     assert run.tensors["likeness"].shape == (3, 2, 3)
 

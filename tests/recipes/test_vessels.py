@@ -167,13 +167,17 @@ def test_a_penalty_is_weighed_and_one_sided(monkeypatch: pytest.MonkeyPatch) -> 
     whole = vessels.gradient_penalty.weighted
 
     def listening(*args):
-        heard.append(args)
-        return whole(*args)
+        heard.append((*args, whole(*args)))
+        return heard[-1][-1]
 
     monkeypatch.setattr(vessels.gradient_penalty, "weighted", listening)
+    given: list[tuple] = []
+    players = vessels.adversaries
+    monkeypatch.setattr(vessels, "adversaries", lambda *a: given.append(a) or players(*a))
     known = pottery.load("test")
     config = dataclasses.replace(TINY, penalty=0.3)
     next(vessels.fit(config, vessels.measured(known), known.labels, 0))
+    assert given[0][4].penalty is heard[0][-1]
     assert heard[0][0] == 0.3
     assert heard[0][2] is vessels.gradient_penalty.one_sided_penalty
 
