@@ -73,7 +73,7 @@ def test_other_players_too(which: str, mixed: bool, monkeypatch: pytest.MonkeyPa
         "reader": lambda: iter([pix2pix_facades.read_in(front, FEW, PLANS, 0)]),
         "facades": lambda: pix2pix_facades.fit(front, "both", FEW, PLANS, 0),
         "spikes": lambda: spikes.fit(shortened("applications/spikes", mixed), trains, 0),
-    }[which]()
+    }[which]
     with contextlib.suppress(Enough):
-        list(steps)
+        list(steps())
     assert set(heard) == {mixed}
