@@ -304,6 +304,13 @@ def test_codes_are_cut_in_order() -> None:
         biggan.chunks(z, 0)
 
 
+def test_a_critic_needs_a_side_that_can_be_halved_for_each_width() -> None:
+    """Eight pixels for three widths; seven are one too few."""
+    biggan.BigCritic(2, (2, 2, 2), side=8)
+    with pytest.raises(ValueError, match="a side of 7 cannot be halved 3 times"):
+        biggan.BigCritic(2, (2, 2, 2), side=7)
+
+
 def test_blocks_have_one_convolution_unless_told() -> None:
     """In a block as in the whole generator."""
     assert len(biggan.UpBlock(4, 2, 3).layers) == len(biggan.UpBlock(4, 2, 3).norms) == 1
