@@ -87,8 +87,8 @@ def interval(
     if len(samples) < 2:
         raise ValueError(f"an interval needs two samples, got {len(samples)}")
     ordered = samples.sort(dim=0).values
-    place = min(max((1 - level) / 2 * (len(samples) + 1) - 1, 0.0), len(samples) - 1.0)
-    first = min(int(place), len(samples) - 2)
+    place = max((1 - level) / 2 * (len(samples) + 1) - 1, 0.0)  # less than half of them
+    first = int(place)
     low = torch.lerp(ordered[first], ordered[first + 1], place - first)
     high = torch.lerp(ordered[-1 - first], ordered[-2 - first], place - first)
     return low, high

@@ -248,7 +248,7 @@ class Normalised(nn.Module):
             matrix = self._matrix(weight)
             if self.training:
                 with torch.no_grad():
-                    self.u, self.v = spectral.power_step(matrix.detach(), self.u)
+                    self.u, self.v = spectral.power_step(matrix, self.u)
             return weight / spectral.spectral_norm(matrix, self.u, self.v)
 
     def _matrix(self, weight: Tensor) -> Tensor:

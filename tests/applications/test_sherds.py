@@ -221,6 +221,39 @@ def test_completions_of_a_linear_generator_are_the_closed_form() -> None:
         assert (ratio - 1).abs().max() < 0.2
 
 
+def test_codes_are_moved_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at all, or three times; draws come from the generator that was given."""
+    offsets, weight = linear()
+    seen = torch.tensor([True, True, False, True, False, False])
+    bank = torch.randn(50, 2, generator=draws(20), **DOUBLE), torch.arange(50) % 2
+    moved: list[Tensor] = []
+    plain = sherds.slice_move
+
+    def moving(z: Tensor, *rest: Any) -> Tensor:
+        moved.append(z)
+        return plain(z, *rest)
+
+    monkeypatch.setattr(sherds, "slice_move", moving)
+    for moves in (0, 3):
+        one, again = (
+            sherds.complete(
+                torch.zeros(2, 3, **DOUBLE),
+                seen,
+                lambda z, labels: offsets[labels] + z @ weight.T,
+                lambda v, clean: sherds.hand_log_prob(v, clean, 1.0),
+                bank,
+                draws(21),
+                count=6,
+                moves=moves,
+            )
+            for _ in range(2)
+        )
+        assert len(moved) == 2 * moves
+        assert torch.equal(one.z, again.z)
+        drawn = (one.z[:, :, None] == bank[0]).all(dim=3).any(dim=2)
+        assert bool(drawn.all()) is (moves == 0)
+
+
 def test_the_nearest_vessel_is_that_of_the_smallest_error() -> None:
     """Only what is seen counts; by brute force."""
     known = torch.randn(30, 5, generator=draws(17), **DOUBLE)

@@ -55,10 +55,33 @@ def test_codes_and_shapes() -> None:
     assert [tuple(w.shape) for w in generator.parameters()][::2] == [(5, 4), (7, 5), (18, 7)]
 
 
+def test_a_probability_of_zero_never_fires() -> None:
+    """A uniform number may be 0 itself."""
+    spikes = straight_through(torch.tensor([0.0, 1e-9]), torch.zeros(2))
+    assert spikes.tolist() == [0.0, 1.0]
+
+
+def test_probabilities_are_full_precision_and_lie_neuron_by_neuron() -> None:
+    """Logits in half precision would leave eight bits; a neuron's bins stand together."""
+    torch.manual_seed(1)
+    generator = SpikeGenerator(4, [5], neurons=3, bins=6)
+    z = torch.randn(7, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        p = generator.probabilities(z)
+        assert p.dtype == torch.float32
+    logits = generator.net(z).detach()
+    found = generator.probabilities(z).detach()
+    for neuron in range(3):
+        expected = torch.sigmoid(logits[:, 6 * neuron : 6 * neuron + 6])
+        torch.testing.assert_close(found[:, neuron], expected)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_other_sizes_are_refused() -> None:
     """Codes and uniform numbers."""
     with pytest.raises(ValueError, match="a code has 22 numbers, got 21"):
         SpikeGenerator(4, [5], 3, 6)(torch.zeros(2, 21))
+    with pytest.raises(ValueError, match="a code has 22 numbers, got 23"):
+        SpikeGenerator(4, [5], 3, 6)(torch.zeros(2, 23))
     with pytest.raises(ValueError, match=r"got shapes \(\(2,\), \(3,\)\)"):
         straight_through(torch.zeros(2), torch.zeros(3))

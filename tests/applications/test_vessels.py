@@ -125,3 +125,18 @@ def test_bad_input_is_named() -> None:
         vessels.interval(row[:1], 0.5)
     with pytest.raises(ValueError, match=r"shapes \(\(3, 4\), \(1,\)\)"):
         vessels.coverage(row, torch.ones(1), 0.5)
+
+
+def test_an_end_of_an_interval_belongs_to_it() -> None:
+    """Seven samples of seven truths: the second and the sixth are the ends of three quarters."""
+    samples = torch.arange(7.0)[:, None].expand(7, 7)
+    assert vessels.coverage(samples, torch.arange(7.0), 0.5) == 5 / 7
+    assert vessels.coverage(samples[:2], torch.arange(7.0), 0.999) == 2 / 7
+
+
+def test_scattered_sherds_are_the_generators() -> None:
+    """The same places from the same state, whatever the world has drawn meanwhile."""
+    one = vessels.sherd("scattered", 64, torch.Generator().manual_seed(1))
+    torch.rand(3)
+    assert torch.equal(one, vessels.sherd("scattered", 64, torch.Generator().manual_seed(1)))
+    assert not torch.equal(one, vessels.sherd("scattered", 64, torch.Generator().manual_seed(2)))

@@ -71,6 +71,35 @@ def test_files_without_a_partner_are_named(tree: Path) -> None:
         cmp_facades.load("test")
 
 
+def test_the_first_odd_file_is_named(tree: Path) -> None:
+    """By name, where several lack a partner."""
+    for number in (1, 3):
+        (tree / "base" / f"cmp_b000{number}.png").unlink()
+    with pytest.raises(sources.WrongBytes, match=r"base/cmp_b0001.jpg has no partner"):
+        cmp_facades.load("train")
+
+
+def test_classes_of_a_plan_without_a_palette_are_not_blended(tree: Path) -> None:
+    """Between class 2 and class 12 there is no class 7, however the sides divide."""
+    path = tree / "extended" / "cmp_x0001.png"
+    with Image.open(path) as plan:
+        labels = np.asarray(plan)
+    Image.fromarray(labels).save(path)
+    found = cmp_facades.load("test", side=17).classes
+    assert set(found.unique().tolist()) == {0, 1, 11}
+
+
+def test_a_persons_own_files_come_first(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before those in the cache, which are read where there are no others."""
+    cached = tree.parent / "cache" / "data" / "cmp-facades" / "extended"
+    cached.mkdir(parents=True)
+    write(cached, "cmp_x0001", 200)
+    monkeypatch.setenv("LITGEN_CACHE", str(tree.parent / "cache"))
+    assert abs(int(cmp_facades.load("test").images[0, 0, 5, 5]) - 60) < 5
+    (tree / "extended").rename(tree / "elsewhere")
+    assert abs(int(cmp_facades.load("test").images[0, 0, 5, 5]) - 200) < 5
+
+
 def test_pairs_of_two_sizes_are_named(tree: Path) -> None:
     """Both files and both sizes."""
     write(tree / "extended", "cmp_x0002", 50)

@@ -74,6 +74,8 @@ def test_half_the_size_on_white() -> None:
     assert (emoji.halved(half) == 255).all()
     with pytest.raises(ValueError, match=r"sides must be even, got \(3, 4\)"):
         emoji.halved(np.zeros((3, 4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"sides must be even, got \(4, 3\)"):
+        emoji.halved(np.zeros((4, 3, 4), np.uint8))
 
 
 def test_packages_are_joined_in_the_order_of_names(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def test_entries_are_read_and_sorted_by_number() -> None:
     """Each number has its own entry; keys without a number, and comments, are none."""
     text = properties(*({"name": f"n{i}"} for i in range(11)))
     assert [e["name"] for e in furniture.catalogue(text)] == [f"n{i}" for i in range(11)]
+    backwards = "\n".join(text.splitlines()[::-1])
+    assert [e["name"] for e in furniture.catalogue(backwards)] == [f"n{i}" for i in range(11)]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,9 @@ def test_the_way_is_ddims(prediction: str, normal: "oracles.Function") -> None:
     x, times = points(normal), ddim.times(TIMES, 20)[4:]  # stops before the noise is pure
     z, log_det, folded = likelihood.encode(model, x, TIMES, times, prediction)
     torch.testing.assert_close(z, ddim.encode(model, x, TIMES, times, prediction))
+    normal_part = torch.distributions.Normal(0, 1).log_prob(z).sum(dim=1)
+    found = likelihood.log_prob(model, x, TIMES, times, prediction)
+    torch.testing.assert_close(found, normal_part + log_det)
 
     def one(place: Tensor) -> Tensor:
         rising = times[::-1]

@@ -127,6 +127,20 @@ def test_langevins_walk_has_the_known_law() -> None:
     assert (limit / SD**2 - 1).min() > 0.03, "the step's own error is seen"
 
 
+def test_a_walk_is_its_generators() -> None:
+    """The same steps from the same state, whatever the world has drawn meanwhile."""
+    walks = []
+    for seed in (1, 1, 2):
+        torch.rand(3)
+        generator = torch.Generator().manual_seed(seed)
+        walk = score_matching.langevin(known_score, torch.zeros(3, 2).double(), 0.1, generator)
+        walks.append(torch.stack(list(itertools.islice(walk, 3))))
+    assert torch.equal(walks[0], walks[1])
+    assert not torch.equal(walks[0], walks[2])
+    with pytest.raises(ValueError, match="the step must be positive, got 0"):
+        next(score_matching.langevin(known_score, torch.zeros(3, 2), 0.0, torch.Generator()))
+
+
 def test_nonsense_is_refused() -> None:
     """No blur, no step: both divide by zero or stand still."""
     x = torch.zeros(3, 2)

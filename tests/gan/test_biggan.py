@@ -261,6 +261,11 @@ def test_power_steps_ignore_half_precision() -> None:
         half = rule(weight)
     assert torch.equal(half, other(weight))
     assert torch.equal(rule.u, other.u)
+    settled = biggan.Normalised(weight, steps=300)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = settled(weight)
+    assert torch.linalg.svdvals(rough)[0].item() == pytest.approx(1, abs=1e-6)
+    assert settled.u.dtype == torch.float32
 
 
 def test_baking_changes_no_image() -> None:
@@ -297,6 +302,21 @@ def test_codes_are_cut_in_order() -> None:
         biggan.chunks(z, 4)
     with pytest.raises(ValueError, match="no equal parts of 0"):
         biggan.chunks(z, 0)
+
+
+def test_a_critic_needs_a_side_that_can_be_halved_for_each_width() -> None:
+    """Eight pixels for three widths; seven are one too few."""
+    biggan.BigCritic(2, (2, 2, 2), side=8)
+    with pytest.raises(ValueError, match="a side of 7 cannot be halved 3 times"):
+        biggan.BigCritic(2, (2, 2, 2), side=7)
+
+
+def test_blocks_have_one_convolution_unless_told() -> None:
+    """In a block as in the whole generator."""
+    assert len(biggan.UpBlock(4, 2, 3).layers) == len(biggan.UpBlock(4, 2, 3).norms) == 1
+    assert [len(block.layers) for block in biggan.BigGenerator().blocks] == [1, 1]
+    assert biggan.BigGenerator().latent == 3 * 8
+    assert biggan.BigGenerator().embedding.weight.shape == (10, 16)
 
 
 def test_what_cannot_be_built_or_shown_is_refused() -> None:

@@ -62,6 +62,8 @@ def test_seeds_have_their_own_slices_in_nested_sets() -> None:
     assert not torch.equal(order[0], order[1])
     assert torch.equal(order, slices.chosen(TINY, 50, 3))
     assert not torch.equal(order, slices.chosen(TINY, 50, 4))
+    rows = {tuple(row.tolist()) for run in (3, 4) for row in slices.chosen(TINY, 50, run)}
+    assert len(rows) == 4, "no two runs share a seed's slices"
 
 
 def test_shrinking_is_means_and_majorities() -> None:
@@ -76,6 +78,19 @@ def test_shrinking_is_means_and_majorities() -> None:
         block = np.s_[3 * y : 3 * y + 3, 3 * x : 3 * x + 3]
         assert grey[k, 0, y, x].item() == pytest.approx(wide[k, 0][block].mean(), rel=1e-5)
         assert found[k, y, x] == np.bincount(labels[k][block].ravel()).argmax()
+
+
+def test_slices_are_loaded_as_they_were_drawn() -> None:
+    """Grey values from -1 to 1, of both splits; a column too few is filled on the right."""
+    for split, part in zip(("train", "test"), slices.load("heads")[:2], strict=True):
+        own = heads.load(split)
+        torch.testing.assert_close(part.images, own.images.double().div(127.5).sub(1).float())
+        assert torch.equal(part.tissue, own.tissue.long())
+    images = torch.full((1, 1, 32, 31), 200, dtype=torch.uint8)
+    grey, tissue = slices.shrunk(images, torch.ones(1, 32, 31, dtype=torch.uint8))
+    assert grey[0, 0, :, :31].eq(200).all()
+    assert tissue[0, :, :31].eq(1).all()
+    assert not grey[0, 0, :, 31].any()
 
 
 @functools.cache
@@ -183,6 +198,7 @@ def test_rates_of_all_players(monkeypatch: pytest.MonkeyPatch) -> None:
     by_name = {player.name: player.optimizer.defaults for player in heard[1]}
     assert by_name["painter"]["lr"] == config.painter_rate
     assert by_name["critic"]["lr"] == config.painter_rate / 4
+    assert by_name["painter"]["betas"] == by_name["critic"]["betas"] == (0.5, 0.99)
 
 
 def test_painters_and_critics_losses_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +236,18 @@ def test_painters_and_critics_losses_by_hand(monkeypatch: pytest.MonkeyPatch) ->
     first, second = slices.fit_painter(config, drawn(), rows, 0)
     real, fake = said[0].double().chunk(2)
     assert torch.equal(shown[0][:4, :, :1], data(told[0])), "data first, then what is made"
+    plans = told[0][:, :, :5]
+    assert torch.equal(shown[0][:, :, 1:], torch.cat([plans, plans])), "each beside its own masks"
+    for conditions in told:
+        codes, noise = conditions[:, :, 5:9], conditions[:, :, 9:]
+        assert torch.equal(codes, codes[..., :1, :1].expand_as(codes)), "the same at every pixel"
+        whose = data(conditions)
+        for tissue in range(4):
+            inside = conditions[:, :, tissue]
+            grey = (whose[:, :, 0] * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3)).clamp(min=1)
+            torch.testing.assert_close(codes[:, :, tissue, 0, 0], grey, rtol=1e-4, atol=1e-5)
+        assert noise.shape[2] == 1
+        assert noise.std().item() == pytest.approx(1, abs=0.1)
     expected = -real.sigmoid().log().mean() - (-fake).sigmoid().log().mean()
     assert first.loss.item() == pytest.approx(2 * expected.item(), rel=1e-5)
     near = (painted[1].tanh() - data(told[1])).abs().mean()
@@ -331,3 +359,109 @@ def test_who_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given["made_4"][5] is given["both_4"][5] is made[4]
     assert given["none_4"][5] is given["bent_4"][5] is None
     assert [given[f"{arm}_6"][4] for arm in slices.ARMS] == [False, True, False, True]
+
+
+def test_made_slices_follow_the_codes_of_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What painters are told when they make: masks, codes fitted to a seed's own rows, noise."""
+    rows = torch.stack([torch.arange(4), torch.arange(10, 14)])
+    told: list[Tensor] = []
+    modes: list[bool] = []
+    forward = slices.SliceNet.forward
+
+    def painting(self: SliceNet, x: Tensor) -> Tensor:
+        told.append(x)
+        modes.append(self.training)
+        return 100 * forward(self, x)
+
+    monkeypatch.setattr(slices.SliceNet, "forward", painting)
+    net = untrained().train()
+    made = slices.make(TINY, net, drawn(), rows, 400, torch.Generator().manual_seed(1))
+    assert not any(modes)
+    assert made.images.abs().max() <= 1
+    codes = torch.cat(told)[:, :, 5:9, 0, 0].double()
+    known = slices.contrast(drawn(), 4)[rows].double()
+    for seed in range(2):
+        mean, spread = known[seed].mean(dim=0), known[seed].std(dim=0)
+        assert ((codes[:, seed].mean(dim=0) - mean).abs() < 0.25 * spread + 1e-4).all()
+        torch.testing.assert_close(codes[:, seed].std(dim=0), spread, rtol=0.2, atol=1e-4)
+    assert (known[0].mean(dim=0) - known[1].mean(dim=0)).abs().max() > 0.05
+
+
+def test_half_are_flipped_and_bends_have_their_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 600 slices about 300; displacements are normal with the scale that the config says."""
+    mask = drawn().tissue[:300].view(150, 2, 32, 32)
+    moved: list[Tensor] = []
+    whole = slices.elastic.deform
+
+    def deforming(x: Tensor, tissue: Tensor, vectors: Tensor) -> Any:
+        moved.append(vectors)
+        return whole(x, tissue, vectors)
+
+    monkeypatch.setattr(slices.elastic, "deform", deforming)
+    still = slices._bent(mask.float(), mask, 0.0, torch.Generator().manual_seed(0))[1]
+    flipped = (still == mask.flip(-1)).flatten(2).all(dim=2)
+    assert abs(flipped.double().mean().item() - 0.5) < 0.1
+    rows = torch.stack([torch.arange(100), torch.arange(100, 200)])
+    config = dataclasses.replace(TINY, bend=0.3, batch_size=100, turns=2)
+    next(slices.fit_segmenter(config, drawn(), rows, 0, bent=True))
+    assert moved[1].std().item() == pytest.approx(0.3, rel=0.1)
+
+
+def test_the_last_tissue_is_rare_in_drawn_heads_alone() -> None:
+    """In a real head every tissue but the ground counts alike."""
+    generator = torch.Generator().manual_seed(0)
+    tissue = torch.randint(0, slices.classes("brain"), (6, 32, 32), generator=generator)
+    some = Slices(torch.randn(6, 1, 32, 32, generator=generator), tissue)
+    rows = torch.stack([torch.arange(4), torch.arange(2, 6)])
+    found = []
+    for rare in (1.0, 50.0):
+        config = dataclasses.replace(TINY, name="brain", rare=rare)
+        found.append(next(slices.fit_segmenter(config, some, rows, 0)).loss.item())
+    assert found[0] == found[1]
+
+
+def test_controls_are_what_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Healthy slices have no lesion, fresh ones are of the rest; "all" is the whole pool."""
+    given: dict[str, Any] = {}
+    plain = slices.fit_segmenter
+
+    def fit(*args: Any) -> Any:
+        given[args[6]] = args
+        return plain(*args)
+
+    monkeypatch.setattr(slices, "fit_segmenter", fit)
+    seeds: list[int] = []
+    whole = slices.make
+
+    def make(config: Any, net: Any, some: Any, rows: Any, count: int, draw: Any) -> Any:
+        seeds.append(draw.initial_seed())
+        return whole(config, net, some, rows, count, draw)
+
+    monkeypatch.setattr(slices, "make", make)
+    run = slices.train(TINY, 9, CPU)
+    assert seeds == [9 + 4, 9 + 6]
+    order = slices.chosen(TINY, 400, 9)
+    assert torch.equal(given["all"][2], order)
+    for name, ill in (("fresh", True), ("healthy", False)):
+        made = given[name][5]
+        assert bool((made.tissue == 4).any()) is ill
+        used = {image.numpy().tobytes() for image in drawn().images[order[0, :6], 0]}
+        assert not used & {image.numpy().tobytes() for image in made.images[:, 0]}
+        assert torch.equal(given[name][2], order[:, :6])
+    ious = []
+    for counted in slices.counts(run)["both_6"].double().numpy():
+        hit = np.diag(counted)
+        union = counted.sum(axis=0) + counted.sum(axis=1) - hit
+        ious.append((hit / union)[union > 0].mean())
+    assert run.metrics["both_6_mean_iou"] == pytest.approx(np.mean(ious), rel=1e-5)
+
+
+def test_samples_are_the_first_seeds_of_the_largest_size(
+    run: runs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made from its rows by its painter; grey values of bytes between 0 and 1."""
+    rows = run.tensors["order"].long()[:, :6]
+    draw = torch.Generator().manual_seed(3)
+    made = slices.make(slices.config_of(run), slices.painter(run, 6), drawn(), rows, 5, draw)
+    found = slices.sample(run, 5, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(found, (made.images[:, :1] + 1) / 2)

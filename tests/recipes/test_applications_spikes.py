@@ -85,7 +85,7 @@ def test_how_a_game_goes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(spikes, "adversaries", watching)
     monkeypatch.setattr(spikes, "weighted", weighing)
-    config = dataclasses.replace(TINY, average=0.8, turns=5, critic_moves=3)
+    config = dataclasses.replace(TINY, average=0.8, turns=5, critic_moves=3, betas=(0.4, 0.8))
     weights, rates = [], []
     for now in spikes.fit(config, drawn_spikes.load().spikes, 0):
         averaged = now.generator
@@ -95,6 +95,7 @@ def test_how_a_game_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     for net, optimizer in zip((critic, generator), optimizers, strict=True):
         owned = [p for group in optimizer.param_groups for p in group["params"]]
         assert [id(p) for p in owned] == [id(p) for p in net.parameters()]
+        assert optimizer.defaults["betas"] == (0.4, 0.8)
     for turn, pair in enumerate(rates, start=1):
         left = (1 + math.cos(math.pi * turn / 5)) / 2
         assert pair == pytest.approx([left * config.learning_rate] * 2, abs=1e-12)
@@ -149,3 +150,24 @@ def test_a_game_that_diverges_is_stopped_and_noted() -> None:
     run = spikes.train(dataclasses.replace(TINY, learning_rate=1e30, turns=60), 0, CPU)
     assert run.metrics["diverged_at_turn"] == 49
     assert all(t.isfinite().all() for t in run.part("model").values())
+
+
+def test_snapshots_are_of_the_average_and_the_last_state_is_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the same codes each time; both losses decide whether the game is fine."""
+    few = dataclasses.replace(TINY, trials=200, average=0.5)
+    run = spikes.train(few, 0, CPU)
+    found = []
+    for now in spikes.fit(few, drawn_spikes.load().spikes[:200], 0):
+        if now.turn in (0, 1, 5):
+            same = torch.Generator().manual_seed(0)
+            found.append(spikes.drawn(now.generator, spikes.KEPT, same))
+    assert torch.equal(run.tensors["snapshots.samples"], torch.stack(found))
+    heard: list[tuple] = []
+    monkeypatch.setattr(spikes.LastGood, "fine", lambda self, *seen: bool(heard.append(seen)) or 1)
+    (now, *_) = spikes.fit(few, drawn_spikes.load().spikes[:200], 0)
+    assert heard[0][0] == 0
+    assert heard[0][1] is now.critic_loss
+    assert len(heard[0]) == 3
+    assert heard[0][2] is not now.critic_loss

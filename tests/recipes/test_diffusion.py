@@ -197,6 +197,93 @@ def test_measure_is_the_sum_over_all_times(monkeypatch: pytest.MonkeyPatch) -> N
     assert few["test_bits_decoder"] == found["test_bits_decoder"]
 
 
+def test_the_network_is_the_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widths, blocks, attention and classes of the U-Net; a channel for each pixel of a patch."""
+    heard: list[tuple] = []
+    whole = digits.UNet
+
+    def building(*args, **named):
+        heard.append((args, named))
+        return whole(*args, **named)
+
+    monkeypatch.setattr(digits, "UNet", building)
+    config = dataclasses.replace(TINY, widths=(8, 16), blocks=3, patch=4, attention=True)
+    digits.Denoiser(config)
+    named = {"time": True, "classes": 10, "attention": True}
+    assert heard == [((16, 16, (8, 16), 3), named)]
+
+
+def test_how_a_training_goes(data: dict[str, ImageSet], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of the network, the rate of one cycle, and the average by its recursion."""
+    heard: list[tuple] = []
+    asked: list[tuple] = []
+    whole, loss = digits.play, ddpm.simple_loss
+
+    def watching(players, batches, turns):
+        heard.append(players)
+        return whole(players, batches, turns)
+
+    def listening(model, *args):
+        asked.append((args, loss(model, *args)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(digits, "play", watching)
+    monkeypatch.setattr(digits.ddpm, "simple_loss", listening)
+    config = dataclasses.replace(
+        TINY, turns=20, learning_rate=2e-3, average=0.7, prediction="x", steps=9, widths=(8,)
+    )
+    images, labels = data["train"].images, data["train"].labels
+    rates, losses, average = [], [], None
+    for now in digits.fit(config, images, labels, 0):
+        (player,) = heard[0]
+        groups = player.optimizer.param_groups
+        rates.append(groups[0]["lr"])
+        losses.append(now.loss.item())
+        weights = [p.detach().clone() for group in groups for p in group["params"]]
+        if average is None:
+            average = weights
+        else:
+            average = [0.7 * a + 0.3 * w for a, w in zip(average, weights, strict=True)]
+    for found, expected in zip(now.model.parameters(), average, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    for turn, rate in enumerate(rates[:19], start=1):  # up to turn 1, down from there
+        part = (1 + math.cos(math.pi * (turn - 1) / 18)) / 2
+        assert rate == pytest.approx(2e-3 / 25e4 + (2e-3 - 2e-3 / 25e4) * part, rel=1e-5)
+    known = {digits.to_unit(image).numpy().tobytes() for image in images}
+    for ((x, t, noise, times, prediction), each), mean in zip(asked, losses, strict=True):
+        assert {image.numpy().tobytes() for image in x} <= known
+        assert 1 <= t.min() <= t.max() <= 9
+        assert prediction == "x"
+        assert times.steps == 9
+        assert abs(noise.std().item() - 1) < 0.1
+        assert mean == pytest.approx(sum(each.tolist()) / 8, rel=1e-5)
+    assert {int(t) for (_, t, *_), _ in asked for t in t} == set(range(1, 10))
+
+
+def test_what_a_drawing_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many steps of DDIM, clipped to the range of grey, with the config's prediction."""
+    config = dataclasses.replace(TINY, prediction="noise")
+    model = digits.Denoiser(config)
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    run = runs.Run(tensors, {}, {}, [])
+    run.provenance["config"] = dataclasses.asdict(config)
+    heard: list[tuple] = []
+
+    def listening(*args, **named):
+        heard.append((args, named))
+        return iter([args[1]])
+
+    monkeypatch.setattr(digits.ddim, "trajectory", listening)
+    noise = torch.zeros(2, 1, 28, 28)
+    found = digits.draw(run, torch.tensor([1, 2]), noise, steps=7)
+    assert (found == 0.5).all()
+    (_, start, times, chosen), named = heard[0]
+    assert start is noise
+    assert named == {"prediction": "noise", "clip": 1.0}
+    assert times.steps == config.steps
+    assert len(chosen) == len(digits.ddim.times(times, 7))
+
+
 @pytest.mark.usefixtures("data")
 def test_the_whole_path_of_a_gpu_config(tmp_path: Path) -> None:
     """A tiny config through the store, to a file and back: same weights, same metrics."""

@@ -1,12 +1,14 @@
 """Proof for litgen/recipes/diffusion/moons.py: a tiny training, its density and its samples."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
 from litgen import runs
+from litgen.diffusion import schedule as schedules
 from litgen.recipes import comparison
 from litgen.recipes.diffusion import moons
 from tests import oracles
@@ -108,6 +110,79 @@ def test_a_run_survives_the_store(tmp_path: Path) -> None:
     density = moons.log_prob(config, moons.restore(back), comparison.grid()[4_000:4_100])
     assert (density - back.tensors["log_density"].float()[40]).abs().median() < 0.05
     assert len(run.history["train_loss"]) == 60
+
+
+def one_cycle(rate: float, turns: int, turn: int) -> float:
+    """Return the rate after so many steps: up from 1/25 for a tenth, then down to nothing."""
+    up, last = 0.1 * turns - 1, turns - 1
+    if turn <= up:
+        return rate / 25 + (rate - rate / 25) * (1 - math.cos(math.pi * turn / up)) / 2
+    part = (1 - math.cos(math.pi * (turn - up) / (last - up))) / 2
+    return rate + (rate / 25e4 - rate) * part
+
+
+def test_what_a_step_lowers_and_by_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean error of v on each point twice, with two noises; the rate of one cycle."""
+    heard: list[tuple] = []
+    asked: list[tuple] = []
+    whole, loss = moons.play, moons.ddpm.simple_loss
+
+    def watching(players, batches, turns):
+        heard.append(players)
+        return whole(players, batches, turns)
+
+    def listening(*args):
+        asked.append((args, loss(*args)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(moons, "play", watching)
+    monkeypatch.setattr(moons.ddpm, "simple_loss", listening)
+    config = dataclasses.replace(TINY, turns=30, batch_size=5, learning_rate=3e-3, steps=80)
+    rates, losses = [], []
+    for now in moons.fit(config, comparison.train_points()[:40], 0):
+        rates.append(heard[0][0].optimizer.param_groups[0]["lr"])
+        losses.append(now.loss.item())
+    expected = [one_cycle(3e-3, 30, turn) for turn in range(1, 30)]
+    assert rates[:29] == pytest.approx(expected, rel=1e-6)
+    for ((_, x, t, noise, times, prediction), each), mean in zip(asked, losses, strict=True):
+        assert torch.equal(x[:5], x[5:])
+        assert not torch.equal(noise[:5], noise[5:])
+        assert prediction == "v"
+        assert times.steps == 80
+        assert 1 <= t.min() <= t.max() <= 80
+        assert mean == pytest.approx(sum(each.tolist()) / 10, rel=1e-5)
+
+
+def test_ways_there_and_back_have_their_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DDIM's for samples, the encoding's for densities, on the config's cosine schedule."""
+    config = dataclasses.replace(TINY, sampling_steps=3, encoding_steps=7, steps=90)
+    expected = schedules.cosine(90).alpha_bar
+    torch.testing.assert_close(moons.schedule_of(config).alpha_bar, expected)
+    asked: list[int] = []
+    whole = moons.ddim.times
+
+    def listening(times, count):
+        asked.append(count)
+        return whole(times, count)
+
+    monkeypatch.setattr(moons.ddim, "times", listening)
+    model = moons.PlaneDenoiser(config).eval().requires_grad_(False)
+    moons.draw(config, model, 2, torch.Generator())
+    moons.log_prob(config, model, torch.zeros(2, 2))
+    assert asked == [3, 7]
+
+
+def test_the_time_is_told_by_sines_and_cosines_of_quarter_turns() -> None:
+    """At the last time the k-th wave has gone through k quarters."""
+    model = moons.PlaneDenoiser(dataclasses.replace(TINY, frequencies=3, steps=60))
+    seen: list[torch.Tensor] = []
+    model.net.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
+    model(torch.tensor([[0.3, -0.2]] * 2), torch.tensor([60, 20]))
+    sixth = math.pi / 6
+    rows = [[math.pi / 2 * k for k in (1, 2, 3)], [sixth * k for k in (1, 2, 3)]]
+    for found, angles in zip(seen[0].tolist(), rows, strict=True):
+        waves = [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
+        assert found == pytest.approx([0.3, -0.2, *waves], abs=1e-6)
 
 
 def test_the_configs_name_their_data() -> None:

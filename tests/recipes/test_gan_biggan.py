@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from litgen import runs
 from litgen.data.sources import ImageSet, Record
 from litgen.gan import hinge, orthogonal
+from litgen.gan.biggan import Normalised
 from litgen.gan.game import LastGood
 from litgen.recipes import pictures
 from litgen.recipes.gan import biggan as recipe
@@ -120,6 +121,34 @@ def test_the_losses_are_the_hinges_and_the_generator_pays_its_penalty(
         assert bool(now.generator_loss > 0.01) is bool(beta)
 
 
+def test_a_power_step_for_each_weight_in_a_move(
+    sets: Sets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The penalty is on the very weights that made the samples: no second step between them."""
+    heard: list[Any] = []
+    original, forward = recipe.adversaries, Normalised.forward
+
+    def listen(*arguments: Any, **named: Any) -> Any:
+        players = original(*arguments, **named)
+        heard.append((arguments[0], players))
+        return players
+
+    stepped: list[int] = []
+
+    def stepping(self: Normalised, weight: torch.Tensor) -> torch.Tensor:
+        stepped.append(id(self))
+        return forward(self, weight)
+
+    monkeypatch.setattr(recipe, "adversaries", listen)
+    monkeypatch.setattr(recipe, "play", lambda movers, *_: iter(heard.append(movers) or ()))
+    list(play(TINY, sets))
+    (generator, _), movers = heard
+    monkeypatch.setattr(Normalised, "forward", stepping)
+    movers[1].loss(torch.arange(8))
+    rules = [id(m) for m in generator.modules() if isinstance(m, Normalised)]
+    assert sorted(rules) == sorted(found for found in stepped if found in rules)
+
+
 def test_who_is_given_what(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates, moves and momenta of each player; images with their own labels."""
     heard: list[tuple[Any, ...]] = []
@@ -199,6 +228,23 @@ def test_settling_takes_the_moments_of_the_codes_it_is_told(sets: Sets) -> None:
         seen[threshold] = norm.running_var.clone()
     assert (seen[None] > 3 * seen[0.5]).all()
     assert all(torch.equal(a, b) for a, b in zip(before, generator.parameters(), strict=True))
+
+
+def test_settling_asks_for_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four batches of fresh codes unless said otherwise, classes in turn, by the seed given."""
+    heard: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
+    monkeypatch.setattr(recipe.networks, "settle", lambda net, given: heard.append(list(given)))
+    generator = recipe.Players(TINY).generator
+    recipe.settle(generator)
+    recipe.settle(generator, seed=3, batches=2)
+    recipe.settle(generator, seed=3, batches=2)
+    assert [len(given) for given in heard] == [4, 2, 2]
+    for z, labels in heard[0]:
+        assert labels.tolist() == list(range(10)) * 25
+        assert z.shape == (250, generator.latent)
+    assert not torch.equal(heard[0][0][0], heard[0][1][0])
+    assert not torch.equal(heard[0][0][0], heard[1][0][0])
+    assert torch.equal(heard[1][1][0], heard[2][1][0])
 
 
 def test_a_run_survives_the_store(tmp_path: Path) -> None:

@@ -314,3 +314,29 @@ def test_an_empty_domain_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(animals, "load", lambda split: no_zebras)
     with pytest.raises(ValueError, match="few has no image of class 'zebra'"):
         cyclegan.domains("animals")
+
+
+def test_what_is_stored_of_pairs_and_critics() -> None:
+    """No early snapshot of the game with pairs; critics are rounded, and curves are their own."""
+    config = dataclasses.replace(FACES, variants=("full", "paired"))
+    run, found = cyclegan.train(config, 0, CPU), cyclegan.domains("emoji")
+    assert [name for name in run.tensors if name.startswith("old.")] == ["old.full"]
+    losses: dict[str, list[float]] = {"translators": [], "critics": []}
+    with pictures.one_thread(CPU):
+        for now in cyclegan.fit(config, "paired", found, 0):
+            losses[now.player].append(now.loss.item())
+    for player, line in losses.items():
+        assert run.history[f"paired_{player}_loss"] == pytest.approx(line)
+    for name, value in now.critics.state_dict().items():
+        assert torch.equal(run.tensors[f"critics.paired.{name}"], value.half().float())
+    run.provenance["config"] = dataclasses.asdict(config)
+    for net in (cyclegan.critics_of(run, "paired"), cyclegan.restore(run)):
+        assert not any(m.training for m in net.modules())
+        assert not any(p.requires_grad for p in net.parameters())
+
+
+def test_both_domains_are_counted() -> None:
+    """Three horses and one zebra are four images to be told apart."""
+    found = cyclegan.domains("animals")
+    found = found._replace(test_y=found.test_y[:1])
+    assert cyclegan.reference(HERD, found) == {"test_x": 3, "test_y": 1}

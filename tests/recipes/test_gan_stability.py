@@ -114,12 +114,13 @@ def test_rates_momentum_and_average_are_what_the_variant_says() -> None:
 
 def test_the_average_is_the_recursion() -> None:
     """Updated each third turn: what is kept of the old and what is taken of the new."""
-    config, remedies = dataclasses.replace(TINY, turns=9), stability.VARIANTS["baseline"]
+    config = dataclasses.replace(TINY, turns=9, average=0.8)
+    remedies = stability.VARIANTS["baseline"]
     kept = None
     for now in played(config, remedies):
         if (now.turn + 1) % 3 == 0:
             own = now.game.generator.head.weight.detach()
-            kept = own.clone() if kept is None else 0.95 * kept + 0.05 * own
+            kept = own.clone() if kept is None else 0.8 * kept + 0.2 * own
             torch.testing.assert_close(now.game.average.module.head.weight, kept)
 
 
@@ -165,6 +166,7 @@ def test_a_run_survives_the_store(tmp_path: Path) -> None:
         for player in ("critic", "generator")
     }
     assert run.history["baseline_critic_loss_nats"][0] == pytest.approx(2 * 0.69, abs=0.2)
+    assert run.history["baseline_generator_loss_nats"][0] == pytest.approx(0.69, abs=0.2)
     assert stability.sample(back, 7, torch.Generator().manual_seed(0)).std() > 0
     again = stability.evaluate(back, CPU)
     assert again == pytest.approx({k: run.metrics[k] for k in again}, rel=1e-6)
@@ -222,3 +224,138 @@ def test_the_configs_are_two_sizes_of_one_game() -> None:
     remedies = stability.VARIANTS["baseline"]
     one, again, other = (next(played(TINY, remedies, seed)).critic_loss for seed in (1, 1, 2))
     assert one == again != other
+
+
+def test_who_is_given_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variant's rates, momenta and critic; rates fall along a line to zero."""
+    given: list[tuple] = []
+    whole = stability.adversaries
+
+    def watching(*args):
+        given.append(args)
+        return whole(*args)
+
+    monkeypatch.setattr(stability, "adversaries", watching)
+    config = dataclasses.replace(TINY, turns=4, learning_rate=1e-3)
+    for remedies in stability.VARIANTS.values():
+        rates = []
+        for _ in played(config, remedies):
+            rates.append([o.param_groups[0]["lr"] for o in given[-1][2]])
+        generator, critic, optimizers = given[-1][:3]
+        for net, optimizer in zip((critic, generator), optimizers, strict=True):
+            owned = [p for group in optimizer.param_groups for p in group["params"]]
+            assert [id(p) for p in owned] == [id(p) for p in net.parameters()]
+            assert optimizer.defaults["betas"] == (remedies.momentum, 0.99)
+        for turn, pair in enumerate(rates, start=1):
+            left = 1e-3 * (1 - turn / 4)
+            assert pair == pytest.approx([remedies.critic_rate * left, left], abs=1e-12)
+
+
+def test_networks_are_what_the_variant_says() -> None:
+    """Leaks of 0.2 in critics alone; bounds, statistics and norms where they are asked for."""
+    for remedies in stability.VARIANTS.values():
+        game = stability.Game(TINY, remedies)
+        slopes = [m.negative_slope for m in game.critic.modules() if isinstance(m, nn.LeakyReLU)]
+        assert slopes == [0.2, 0.2]
+        assert not any(isinstance(m, nn.LeakyReLU) for m in game.generator.modules())
+        bounds = {m.bound for m in game.critic.modules() if hasattr(m, "bound")}
+        assert bounds == {remedies.bound or None}
+        assert {m.bound for m in game.generator.modules() if hasattr(m, "bound")} == {None}
+        assert bool(game.critic.statistics) is remedies.statistics
+        assert not game.generator.statistics
+        for net, normed in ((game.generator, remedies.norm), (game.critic, False)):
+            assert any("Norm" in type(m).__name__ for m in net.modules()) is normed
+
+
+def test_what_is_counted_is_whose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Played and averaged, over copies, with the config's modes; samples are the average's."""
+    config = dataclasses.replace(TINY, std=0.02, points=300)
+    game = stability.Game(config, stability.VARIANTS["baseline"])
+    with torch.no_grad():
+        for parameter in game.average.parameters():
+            parameter.mul_(1.7)
+    points, numbers = stability.score(config, "x", game.eval())
+    for kind, net in (("played", game.generator), ("averaged", game.average)):
+        draw = torch.Generator().manual_seed(99)
+        z = torch.randn(2, 300, 2, generator=draw)
+        with torch.no_grad():
+            made = net(z)
+        assert torch.equal(points[f"samples.x.{kind}"], made[:, : stability.SHOWN])
+        found = [toys.coverage(copy, toys.grid_of_gaussians(std=0.02)) for copy in made]
+        assert numbers[f"x_{kind}_modes"] == sum(c.covered for c in found) / 2
+        assert numbers[f"x_{kind}_near"] == pytest.approx(sum(c.near for c in found) / 2)
+        expected = sum(c.divergence for c in found) / 2
+        assert numbers[f"x_{kind}_divergence_nats"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_averages_are_measured_anew_before_they_are_kept() -> None:
+    """With batch normalisation, running moments of a run's average are its own activations'."""
+    config, remedies = dataclasses.replace(TINY, turns=12), stability.VARIANTS["batch norm"]
+    game = stability.play_variant(config, remedies, 0, CPU)[0]
+    for name, value in game.state_dict().items():
+        assert not value.is_floating_point() or torch.equal(value, value.half().float()), name
+    norm = next(m for m in game.average.modules() if isinstance(m, nn.BatchNorm1d))
+    z = torch.randn(2, 20_000, 2, generator=torch.Generator().manual_seed(1))
+    before = game.average.module.body[0](z).detach()
+    found = norm.running_mean.view(2, -1)
+    torch.testing.assert_close(found, before.mean(dim=1), atol=0.05, rtol=0.05)
+
+
+def test_samples_come_from_the_average_of_all_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first copy of the averaged generator that was played with everything together."""
+    games = {name: stability.Game(TINY, r).eval() for name, r in stability.VARIANTS.items()}
+    for game in games.values():
+        with torch.no_grad():
+            for parameter in game.average.parameters():
+                parameter.mul_(1.7)
+    monkeypatch.setattr(stability, "restore", lambda run: games)
+    found = stability.sample(runs.Run({}, {}, {}, []), 30, torch.Generator().manual_seed(4))
+    z = torch.randn(2, 30, 2, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(found, games["together"].average(z)[0].detach())
+
+
+def test_a_curve_has_a_hundred_stretches() -> None:
+    """Of equal length; a short one keeps its points."""
+    line = [torch.tensor(float(k)) for k in range(300)]
+    assert stability.stretches(line) == [3 * k + 1 for k in range(100)]
+    assert stability.stretches(line[:3]) == [0, 1, 2]
+    assert stability.stretches([]) == []
+
+
+def test_a_look_is_watched_and_leaves_the_game_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn at a look has to be finite, too; modes are as they were before."""
+    heard: list[tuple] = []
+    whole = stability.LastGood.fine
+
+    def watching(self, turn, *seen):
+        heard.append((turn, *seen))
+        return whole(self, turn, *seen)
+
+    monkeypatch.setattr(stability.LastGood, "fine", watching)
+    config = dataclasses.replace(TINY, turns=8, looks=4)
+    game, _, history, _ = stability.play_variant(config, stability.Remedies(), 0, CPU)
+    assert [len(args) for args in heard] == [3, 4] * 4
+    assert heard[1][3].shape == (2, 1_000, 2)
+    assert history["critic"] == pytest.approx([args[1].item() / 2 for args in heard])
+    assert history["generator"] == pytest.approx([args[2].item() / 2 for args in heard])
+    for training in (True, False):
+        game.train(training)
+        stability.field(game)
+        stability.look(game.generator, config, 10)
+        assert game.critic.training is game.generator.training is training
+
+
+def test_the_matching_loss_is_a_sum_over_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of squared distances between the critic's mean features of data and of samples."""
+    heard: list[list] = []
+    monkeypatch.setattr(stability, "play", lambda players, *_: iter(heard.append(players) or ()))
+    remedies = stability.VARIANTS["feature matching"]
+    game = stability.begin(TINY, remedies, 0, CPU)
+    list(stability.fit(TINY, remedies, game, 5))
+    real = torch.randn(2, 16, 2)
+    found = heard[0][1].loss(real)
+    z = torch.randn(2, 16, 2, generator=torch.Generator().manual_seed(5))
+    features = [game.critic.features(x).mean(dim=1) for x in (real, game.generator(z))]
+    expected = sum(((a - b) ** 2).sum() for a, b in zip(*features, strict=True))
+    torch.testing.assert_close(found, expected)
+    assert heard[0][1].optimizer.param_groups[0]["params"][0] is next(game.generator.parameters())

@@ -229,3 +229,60 @@ def test_full_and_grey_are_counted() -> None:
     assert found["full"] == pytest.approx(0.6)
     objects = drawn_furniture.load("train").voxels
     assert found["data_full"] == pytest.approx(objects.sum().item() / objects.numel())
+
+
+def test_rules_of_each_game_and_what_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thresholds and noises of games, seeds in turn; coarse training objects; scores by hand."""
+    train, test, _ = voxels.load("drawn_furniture")
+    heard: list[tuple] = []
+    known: list[Tensor] = []
+    whole, judging = voxels.fit, voxel_rules._judged
+
+    def judged(config, now, among):
+        known.append(among)
+        return judging(config, now, among)
+
+    monkeypatch.setattr(voxel_rules, "_judged", judged)
+
+    def listening(rule, objects, seed):
+        heard.append((rule.threshold, rule.noise, seed, objects))
+        return whole(rule, objects, seed)
+
+    monkeypatch.setattr(voxels, "fit", listening)
+    game = dataclasses.replace(TINY, widths=(3,), turns=2, noise=0.25)
+    config = voxel_rules.Config(game, (0.6,), (0.0, 0.4), seeds=2, samples=30)
+    run = voxel_rules.train(config, 5, CPU)
+    rules = [(0.6, 0.25), (1.0, 0.0), (1.0, 0.4)]
+    assert [h[:3] for h in heard] == [(*rule, 5 + s) for rule in rules for s in range(2)]
+    blocks = train[:20].view(20, 8, 2, 8, 2, 8, 2).sum(dim=(2, 4, 6)) > 0
+    assert torch.equal(heard[0][3][:20].bool(), blocks)
+    assert len(heard[0][3]) == len(train)
+    assert len(known[0]) == len(train) + len(test), "all objects that there are"
+    assert run.metrics == {"games": 6}
+    assert run.tensors["likeness"].shape == (3, 2, 3)
+
+
+def test_likeness_variety_and_moves_by_hand() -> None:
+    """Of four samples three are whole objects, one of them twice; drawn in evaluation mode."""
+    known = torch.zeros(3, 2, 2, 2, dtype=torch.bool)
+    known[0, 0], known[1, 1], known[2, :, 0] = True, True, True
+    shown = torch.stack([known[0], known[0], known[2], known[1]]).float()
+    shown[3, 1, 0, 0] = 0.45  # below half: three of four voxels are left
+
+    class Fixed(torch.nn.Module):
+        """Four samples in evaluation mode, noise in training mode."""
+
+        def forward(self, z: Tensor) -> Tensor:
+            """Return them whatever the code is."""
+            again = shown.repeat(len(z) // 4, 1, 1, 1)[:, None]
+            return torch.ones_like(again) if self.training else again
+
+    class Counted:
+        """Of eight moves six were taken."""
+
+        taken, asked = 6, 8
+
+    now = voxels.Progress(0, Fixed().train(), None, torch.tensor(0.0), Counted())
+    config = dataclasses.replace(voxel_rules.CPU, samples=40)
+    found = voxel_rules._judged(config, now, known)
+    assert found.tolist() == pytest.approx([(1 + 1 + 1 + 3 / 4) / 4, 3 / 40, 6 / 8])

@@ -167,13 +167,17 @@ def test_a_penalty_is_weighed_and_one_sided(monkeypatch: pytest.MonkeyPatch) -> 
     whole = vessels.gradient_penalty.weighted
 
     def listening(*args):
-        heard.append(args)
-        return whole(*args)
+        heard.append((*args, whole(*args)))
+        return heard[-1][-1]
 
     monkeypatch.setattr(vessels.gradient_penalty, "weighted", listening)
+    given: list[tuple] = []
+    players = vessels.adversaries
+    monkeypatch.setattr(vessels, "adversaries", lambda *a: given.append(a) or players(*a))
     known = pottery.load("test")
     config = dataclasses.replace(TINY, penalty=0.3)
     next(vessels.fit(config, vessels.measured(known), known.labels, 0))
+    assert given[0][4].penalty is heard[0][-1]
     assert heard[0][0] == 0.3
     assert heard[0][2] is vessels.gradient_penalty.one_sided_penalty
 
@@ -230,3 +234,60 @@ def test_a_tiny_game(tmp_path: Path) -> None:
     assert drawn.shape == (11, 33)
     again = vessels.sample(back, 11, torch.Generator().manual_seed(7))
     assert (drawn == again).all()
+
+
+def test_all_three_distances_by_brute_force() -> None:
+    """Nearest neighbours one by one, with the known generator drawn anew in the test."""
+    torch.manual_seed(3)
+    model = VesselGenerator(0.5 * torch.rand(5, 33), 0.1 * torch.randn(5, 33, 3), (4,)).eval()
+    held_out = vessels.measured(pottery.load("test"))[:25]
+    found = vessels.distances(model, held_out, many=40, classes=4)
+    form = pottery.forms(80, np.random.default_rng(3))
+    kept = form.label < 4
+    known = np.hstack([pottery.curves(form), pottery.tall(form)[:, None] / 255])[kept][:40]
+    z = torch.randn(40, 3, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        made = model(z, torch.arange(40) % 4).double().numpy()
+
+    def apart(a: np.ndarray, b: np.ndarray) -> float:
+        rows = [min(math.sqrt(((x - y) ** 2).mean()) for y in b) for x in a]
+        return 255 * sum(rows) / len(rows)
+
+    real = held_out.double().numpy()
+    assert found["missed"] == pytest.approx(apart(real, made), rel=1e-4)
+    assert found["missed_floor"] == pytest.approx(apart(real, known), rel=1e-4)
+    assert found["impossible"] == pytest.approx(apart(made, known), rel=1e-4)
+
+
+def test_games_are_about_training_vessels_and_judged_by_their_own_wares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of them, then all but bottles; test vessels of the wares that were known."""
+    train_set, test_set = pottery.load("train"), pottery.load("test")
+    played: list[tuple] = []
+    judged: list[tuple] = []
+    whole = vessels.fit
+
+    def listening(config, x, labels, seed):
+        played.append((x, labels, seed))
+        return whole(config, x[:50], labels[:50], seed)
+
+    def judging(model, held_out, many=10_000, classes=5):
+        judged.append((held_out, classes))
+        return {"missed": 1.0}
+
+    monkeypatch.setattr(vessels, "fit", listening)
+    monkeypatch.setattr(vessels, "distances", judging)
+    run = vessels.train(dataclasses.replace(TINY, turns=1), 8, torch.device("cpu"))
+    bottles = train_set.labels == 4
+    for (x, labels, seed), some in zip(played, (bottles >= 0, ~bottles), strict=True):
+        assert torch.equal(x, vessels.measured(train_set)[some])
+        assert torch.equal(labels, train_set.labels[some])
+        assert seed == 8
+    for (x, classes), some, count in zip(
+        judged, (test_set.labels < 5, test_set.labels < 4), (5, 4), strict=True
+    ):
+        assert torch.equal(x, vessels.measured(test_set)[some])
+        assert classes == count
+    for name, value in run.tensors.items():
+        assert torch.equal(value, value.half().float()), name
