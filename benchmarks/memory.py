@@ -52,22 +52,46 @@ class Cut(BaseException):
 class Sizes(Places):
     """Of large tensors of floats, have the sizes right and the values zero, to save the time."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[Any, Any] = {}
+
     def compute(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Do small things, and make room for the results of large ones."""
-        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        most = LARGE // 10 if func.overloadpacket.__name__.startswith(HEAVY) else LARGE
+        leaves = tree_leaves((args, kwargs))
+        given = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        name, returns = func.overloadpacket.__name__, func._schema.returns
+        most = LARGE // 10 if name.startswith(HEAVY) else LARGE
         large = any(t.numel() > most and t.is_floating_point() for t in given)
-        returns = func._schema.returns
-        if func.overloadpacket.__name__ in FILLED or not large or any(r.alias_info and not r.alias_info.is_write for r in returns):
+        view = any(r.alias_info and not r.alias_info.is_write for r in returns)
+        if name in FILLED or view or not large:
             return func(*args, **kwargs)
         if written := written_to(func, args, kwargs):
             return None if not returns else next(t for t in given if id(t) == written[0])
-        named = {k: "meta" if k == "device" and v is not None else v for k, v in kwargs.items()}
-        try:
-            found = func(*tree_map(_shape, args), **tree_map(_shape, named))
-        except (NotImplementedError, RuntimeError):  # the sizes depend on the values
+        key = (func, *(_key(leaf) for leaf in leaves), *kwargs)
+        if key not in self.found:
+            self.found[key] = _sizes(func, args, kwargs)
+        if self.found[key] is None:
             return func(*args, **kwargs)
-        return tree_map(_room, found)
+        return tree_map(_room, self.found[key])
+
+
+def _sizes(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Return results without values; None for sizes that depend on values, and for yes or no."""
+    named = {k: "meta" if k == "device" and v is not None else v for k, v in kwargs.items()}
+    try:
+        found = func(*tree_map(_shape, args), **tree_map(_shape, named))
+    except (NotImplementedError, RuntimeError):
+        return None
+    said = [t.dtype == torch.bool for t in tree_leaves(found) if isinstance(t, Tensor)]
+    return None if any(said) else found
+
+
+def _key(leaf: Any) -> Any:
+    """Return what sizes depend on."""
+    if isinstance(leaf, Tensor):
+        return leaf.shape, leaf.stride(), leaf.dtype
+    return type(leaf), leaf if isinstance(leaf, int | bool | str) else repr(leaf)
 
 
 def _shape(value: Any) -> Any:
@@ -90,6 +114,23 @@ def _like(value: Tensor, device: str) -> Tensor:
     make = torch.ops.aten.empty_strided.default
     made: Tensor = make(value.shape, value.stride(), dtype=value.dtype, device=device)
     return made
+
+
+def run(options: harness.Options) -> Iterator[dict[str, Any]]:
+    """Yield each recipe's record, kept or from a process of its own; then the largest."""
+    found = []
+    for name in recipes.names():
+        found.append(_kept(name) or _apart(name))
+        yield found[-1]
+    largest = max(found, key=lambda record: float(record["peak_gb"]))
+    yield {
+        "name": "memory",
+        "recipes": len(found),
+        "largest": largest["recipe"],
+        "peak_gb": largest["peak_gb"],
+        "not_whole": sum(record["stage"] != "whole" for record in found),
+        "conditions": "live tensors of two turns on a pretended GPU; not measured on a GPU",
+    }
 
 
 def measured(name: str, config: Any = None, seconds: float = SECONDS) -> dict[str, Any]:
@@ -159,7 +200,7 @@ def _apart(name: str) -> dict[str, Any]:
     """Measure in a process of its own, which may run out of memory, and keep what it found."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: theirs.send(measured(name, seconds=SECONDS)))
+    child = context.Process(target=lambda: theirs.send(measured(name)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
         child.start()

@@ -139,7 +139,7 @@ class Places(TorchDispatchMode):
             return self.of(given[0][1])
         if "cuda" not in places:
             firm = any(t.dim() and self.of(s) == "cpu" for t, s in given)
-            return "cpu" if firm or not places - {"cpu"} and places else "open"
+            return "cpu" if firm or places == {"cpu"} else "open"
         indices = []
         if name in INDEXED:
             self.settled(storage(args[0]))

@@ -60,7 +60,7 @@ REFUSED: dict[str, Callable[[], object]] = {
     "a generator of the GPU": lambda: torch.randn(3, generator=torch.Generator(GPU)),
     "filled": lambda: on(3).uniform_(generator=torch.Generator()),
     "chosen": lambda: torch.multinomial(on(3), 1, generator=torch.Generator()),
-    "a state of the GPU": lambda: torch.Generator().set_state(torch.Generator().get_state().cuda()),
+    "a state of the GPU": lambda: torch.Generator().set_state(on(5_056).byte()),
     "whole numbers multiplied": lambda: on(2, 2).long() @ on(2, 2).long(),
 }
 
