@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from benchmarks import harness
-from benchmarks.pretended import GPU, Places, pretended, written_to
+from benchmarks.pretended import GPU, Places, pretended, storage, written_to
 from litgen import checkpoints, profiles, recipes, runs
 from litgen.data import sources
 
@@ -50,7 +50,7 @@ class Cut(BaseException):
 
 
 class Sizes(Places):
-    """Of large tensors of floats, have the sizes right and the values zero, to save the time."""
+    """Of large tensors of floats on the GPU, have the sizes right and the values zero, to save the time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,6 +63,7 @@ class Sizes(Places):
         name, returns = func.overloadpacket.__name__, func._schema.returns
         most = LARGE // 10 if name.startswith(HEAVY) else LARGE
         large = any(t.numel() > most and t.is_floating_point() for t in given)
+        large = large and any(self.of(storage(t)) == "cuda" for t in given)
         view = any(r.alias_info and not r.alias_info.is_write for r in returns)
         if name in FILLED or view or not large:
             return func(*args, **kwargs)
@@ -133,13 +134,16 @@ def run(options: harness.Options) -> Iterator[dict[str, Any]]:
     }
 
 
-def measured(name: str, config: Any = None, seconds: float = SECONDS) -> dict[str, Any]:
+def measured(
+    name: str, config: Any = None, seconds: float = SECONDS, computed: bool = False
+) -> dict[str, Any]:
     """Train a recipe for two turns of each part on a pretended GPU, and measure its run.
 
     Args:
         name: of the recipe.
         config: the full one unless given.
         seconds: of CPU time after which it is cut off.
+        computed: whether large tensors are computed too, where zeros will not do.
     """
     module = recipes.load(name)
     config = module.GPU if config is None else config
@@ -155,7 +159,10 @@ def measured(name: str, config: Any = None, seconds: float = SECONDS) -> dict[st
     def late(number: int, frame: FrameType | None) -> None:
         raise Cut
 
-    with pretended(Sizes()) as places, mock.patch.object(checkpoints.Memory, "turns", turns):
+    with (
+        pretended(Places() if computed else Sizes()) as places,
+        mock.patch.object(checkpoints.Memory, "turns", turns),
+    ):
         before = signal.signal(signal.SIGPROF, late)
         signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)  # a callback may swallow one
         profiles.configure()
@@ -184,6 +191,15 @@ def measured(name: str, config: Any = None, seconds: float = SECONDS) -> dict[st
     }
 
 
+def _measured(name: str) -> dict[str, Any]:
+    """Measure; once more with all values where a recipe stumbles over zeros."""
+    record = measured(name)
+    if "Error" not in record["stage"]:
+        return record
+    again = measured(name, computed=True)
+    return max(record, again, key=lambda found: float(found["peak_gb"]))
+
+
 def _place(name: str) -> Path:
     """Return where a record is kept: of this recipe's code, config and data."""
     state = runs.expected_digest(name, "gpu")[:12]
@@ -200,7 +216,7 @@ def _apart(name: str) -> dict[str, Any]:
     """Measure in a process of its own, which may run out of memory, and keep what it found."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: theirs.send(measured(name)))
+    child = context.Process(target=lambda: theirs.send(_measured(name)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
         child.start()

@@ -318,7 +318,7 @@ class Patches:
             return numpy(x, *args, **kwargs)
 
         def copied(x: Tensor, memo: Any) -> Tensor:
-            out = deepcopy(x, memo)
+            out: Tensor = deepcopy(x, memo)
             places.put(storage(out), places.of(storage(x)))
             return out
 
@@ -328,7 +328,7 @@ class Patches:
             return self.to(as_tensor(data, dtype=dtype), device or "cpu")
 
         def carried(own: torch.UntypedStorage) -> torch.UntypedStorage:
-            out = own.clone()
+            out: torch.UntypedStorage = own.clone()
             places.put(out, "cuda")
             return out
 
@@ -382,7 +382,7 @@ class Generator(torch._C.Generator):
 
     def __new__(cls, device: Any = "cpu") -> "Generator":
         """Make one for a place."""
-        made = super().__new__(cls, "cpu")
+        made: Generator = torch._C.Generator.__new__(cls, "cpu")  # type: ignore[call-arg]
         made.place = GPU if place_of(device) == "cuda" else torch.device("cpu")
         return made
 
@@ -390,7 +390,7 @@ class Generator(torch._C.Generator):
         super().__init__()
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         """Where it draws."""
         return self.place
 

@@ -99,8 +99,7 @@ def data(config: Config) -> tuple[str, ...]:
 
 def restore(run: Run) -> Kernels:
     """Return the estimate of a run."""
-    part = run.part("model")
-    return Kernels(part["points"], part["bandwidth"].item())
+    return Kernels(run.part("model")["points"], run.tensors["model.bandwidth"].item())
 
 
 def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "count 2"]:

@@ -142,8 +142,10 @@ def places(model: DeepBach, grids: Sequence[Grid], voice: int) -> Places:
     for grid in grids:
         count = grid.tokens.shape[1]
         at = torch.arange(count, device=device)[None]
-        one = (part[None].to(device) for part in (grid.tokens, grid.metre, grid.fermata))
-        symbols, extras = (part[0].cpu() for part in model.inputs(*one, voice, at))
+        told = grid.tokens, grid.metre, grid.fermata
+        tokens, metre, fermata = (part[None].to(device) for part in told)
+        found = model.inputs(tokens, metre, fermata, voice, at)
+        symbols, extras = (part[0].cpu() for part in found)
         down, up = (torch.full((count,), limit) for limit in encoding.room(grid))
         rows.append((symbols.byte(), extras, grid.tokens[voice].byte(), down, up))
     return Places(*(torch.cat(column) for column in zip(*rows, strict=True)))
