@@ -6,8 +6,10 @@ bytes are counted of every storage that would lie on the GPU, each once: weights
 optimisers, activations kept for the backward pass, data. Left out is what a GPU adds: CUDA's own
 few hundred megabytes, workspaces of convolutions, what its allocator keeps in reserve.
 
-Each recipe has a process of its own and a limit of CPU time; what was cut off there is said. What
-was found is kept in the cache until the recipe changes, so that the command may be repeated.
+Values of large tensors are not computed, only their sizes (`Sizes`), unless a recipe stumbles over
+the zeros. Each recipe has a process of its own and a limit of CPU time; what was cut off there is
+said: ``in training`` takes in what a training measures of itself at its end. What was found is
+kept in the cache until the recipe changes, so that the command may be repeated.
 """
 
 import dataclasses
@@ -50,7 +52,10 @@ class Cut(BaseException):
 
 
 class Sizes(Places):
-    """Of large tensors of floats on the GPU, have the sizes right and the values zero, to save the time."""
+    """Of large tensors of floats on the GPU, have the sizes right and the values zero: it is fast.
+
+    ``LARGE`` and ``HEAVY`` say which.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,10 +164,8 @@ def measured(
     def late(number: int, frame: FrameType | None) -> None:
         raise Cut
 
-    with (
-        pretended(Places() if computed else Sizes()) as places,
-        mock.patch.object(checkpoints.Memory, "turns", turns),
-    ):
+    patched = mock.patch.object(checkpoints.Memory, "turns", turns)
+    with pretended(Places() if computed else Sizes()) as places, patched:
         before = signal.signal(signal.SIGPROF, late)
         signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)  # a callback may swallow one
         profiles.configure()
