@@ -7,7 +7,10 @@ optimisers, activations kept for the backward pass, data. Left out is what a GPU
 few hundred megabytes, workspaces of convolutions, what its allocator keeps in reserve.
 
 Values of large tensors are not computed, only their sizes (`Sizes`), unless a recipe stumbles over
-the zeros. Each recipe has a process of its own and a limit of CPU time; what was cut off there is
+the zeros. From the operations of the lighter of the two turns, and the number of all turns, the
+time is estimated that the parts reached would train on a large GPU: a guess, no measurement.
+
+Each recipe has a process of its own and a limit of CPU time; what was cut off there is
 said: ``in training`` takes in what a training measures of itself at its end. What was found is
 kept in the cache until the recipe changes, so that the command may be repeated.
 """
@@ -39,6 +42,8 @@ __all__ = ["measured", "run"]
 frombuffer = torch.frombuffer
 SECONDS = 120.0
 """Of CPU time for a recipe."""
+LAUNCH, SPEED = 6e-6, 1e14
+"""Seconds that an operation takes to begin on a large GPU, and operations a second: guesses."""
 LARGE = 30_000
 """Numbers in a tensor from which on it is not computed."""
 FILLED = ("fill_", "normal_", "uniform_", "zero_")
@@ -152,14 +157,19 @@ def measured(
     """
     module = recipes.load(name)
     config = module.GPU if config is None else config
-    seen: dict[str, float] = {"turns": 0, "trained": 0}
+    seen: dict[str, float] = {"turns": 0, "trained": 0, "minutes": 0.0}
     stage, start = "in training", time.process_time()
 
     def turns(self: checkpoints.Memory, total: int) -> Iterator[int]:
+        pace = float("inf")
         for turn in sorted({0, total - 1}):
+            launches, operations = places.launches, places.operations
             yield turn
+            launches, operations = places.launches - launches, places.operations - operations
+            pace = min(pace, max(launches * LAUNCH, operations / SPEED))
             seen["turns"] += 1
             seen["trained"] = places.peak
+        seen["minutes"] += total * pace / 60
 
     def late(number: int, frame: FrameType | None) -> None:
         raise Cut
@@ -172,7 +182,7 @@ def measured(
         try:
             found = module.train(config, 0, GPU)
             stage = "in evaluation"
-            found.provenance = {"recipe": name, "config": dataclasses.asdict(config)}
+            found.provenance = {"recipe": name, "config": dataclasses.asdict(config), "seed": 0}
             found.tensors = {key: runs.stored(value) for key, value in found.tensors.items()}
             if hasattr(module, "evaluate"):
                 module.evaluate(found, GPU)
@@ -189,6 +199,7 @@ def measured(
         "peak_gb": round(places.peak / 1e9, 3),
         "of_which_turns_gb": round(seen["trained"] / 1e9, 3),
         "turns": int(seen["turns"]),
+        "estimated_minutes": round(seen["minutes"], 2),
         "stage": stage,
         "cpu_seconds": round(time.process_time() - start, 1),
     }

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 __all__ = ["GPU", "Misplaced", "Places", "pretended"]
 
@@ -69,13 +70,15 @@ class Places(TorchDispatchMode):
     Attributes:
         bytes: of the storages that are on the GPU now.
         peak: the most there have been.
+        launches: operations on the GPU so far that are no views, each perhaps several kernels.
+        operations: with floating point in products and convolutions there, as PyTorch counts them.
         integers: operations on the GPU, and the types of their arguments that are no floats.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.known: dict[int, tuple[weakref.ref[Any], str, int]] = {}
-        self.bytes = self.peak = 0
+        self.bytes = self.peak = self.launches = self.operations = 0
         self.integers: set[tuple[str, str]] = set()
 
     def of(self, storage: torch.UntypedStorage) -> str:
@@ -117,6 +120,10 @@ class Places(TorchDispatchMode):
         given = [(t, storage(t)) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         place = self.common(func, args, kwargs, given)
         out = self.compute(func, args, kwargs)
+        if place == "cuda" and not func.is_view:
+            self.launches += 1
+            count = flop_registry.get(func.overloadpacket)
+            self.operations += count(*args, **kwargs, out_val=out) if count else 0
         before = {s._cdata for _, s in given}
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor) and (own := storage(tensor))._cdata not in before:

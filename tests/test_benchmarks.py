@@ -795,6 +795,7 @@ def test_memory_of_a_recipe(monkeypatch):
     assert record["recipe"] == "flows/moons"
     assert record["stage"] == "whole"
     assert record["turns"] == 2
+    assert 0 <= record["estimated_minutes"] < 1
     assert 0 < record["of_which_turns_gb"] <= record["peak_gb"] < 0.1
     late = memory.measured("flows/moons", config, seconds=1e-3)
     assert late["stage"].endswith("cut off after 0 s")
@@ -851,3 +852,15 @@ def test_a_process_that_dies_is_said(monkeypatch):
     record = memory._apart("flows/moons")
     assert record == {"recipe": "flows/moons", "peak_gb": 0.0, "stage": "died, exit status 9"}
     assert memory._kept("flows/moons") is None
+
+
+def test_launches_and_operations_are_counted():
+    """A product of 2 by 3 and 3 by 4 numbers: 48 operations; neither views nor the CPU's."""
+    from benchmarks.pretended import pretended
+
+    with pretended() as places:
+        left, right = torch.ones(2, 3, device="cuda"), torch.ones(3, 4, device="cuda")
+        assert (places.launches, places.operations) == (0, 0)
+        (left @ right).T.relu()
+        torch.ones(2, 3) @ torch.ones(3, 4)
+        assert (places.launches, places.operations) == (2, 48)
