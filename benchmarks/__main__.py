@@ -20,6 +20,7 @@ NAMES = {
     "frechet": "Fréchet distance of 2,048 features; pytorch-fid, torch-fidelity, torchmetrics",
     "gan-step": "GAN of dense players: a turn; the usual step",
     "gatys-step": "style transfer: loss, slope and step; the usual descent",
+    "memory": "how much of a GPU's memory each full config takes; needs no GPU",
     "pix2pix-step": "pix2pix: a turn of both players; the usual step",
     "realnvp-train": "RealNVP on vectors, training step; zuko, nflows, normflows, FrEIA",
     "realnvp-sample": "RealNVP on vectors, sampling; the same peers",

@@ -113,7 +113,7 @@ class Winograd(torch.autograd.Function):
         for band in bands(seen):
             there = changed(into, seen[band]).view(SEEN * SEEN, -1, x.shape[1])
             products = changed(back.T, results[band]).view(*there.shape[:2], -1)
-            of_matrices.baddbmm_(there.mT, products)
+            of_matrices += there.mT @ products
             of_tiles = changed(into.T, (products @ matrices.mT).view_as(seen[band]))
             own, next_ones = slice(0, SIDE), slice(SIDE, SEEN)  # no two tiles share either
             for part in ((own, own), (own, next_ones), (next_ones, own), (next_ones, next_ones)):

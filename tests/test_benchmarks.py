@@ -146,7 +146,8 @@ def test_unknown_name_is_one_line(capsys):
     assert out == ""
     names = (
         "cyclegan-step, dcgan-step, ddpm-train, ddpm-sample, frechet, gan-step, gatys-step, "
-        "pix2pix-step, realnvp-train, realnvp-sample, sgns, unet-step, vae-step, wgan-gp-step"
+        "memory, pix2pix-step, realnvp-train, realnvp-sample, sgns, unet-step, vae-step, "
+        "wgan-gp-step"
     )
     assert err == f"benchmarks: unknown benchmark 'vae-stepp'; there are: {names}\n"
 
@@ -739,3 +740,134 @@ def test_gatys_step_reports_ratios_and_losses(monkeypatch):
         for side in sides:
             assert len(losses["each"][side]) == 2
             assert losses[side] == pytest.approx(sum(losses["each"][side]) / 2, abs=1e-5)
+
+
+
+# memory ------------------------------------------------------------------------------------------
+
+
+def counted(places, work):
+    """Return the most bytes that were on a pretended GPU at once."""
+    from benchmarks.pretended import pretended
+
+    with pretended(places):
+        work()
+    return places.peak
+
+
+def a_step(batch=7, width=900):
+    """Train one layer for a step of Adam."""
+    layer = torch.nn.Linear(3, width).to("cuda")
+    optimizer = torch.optim.Adam(layer.parameters())
+    layer(torch.ones(batch, 3, device="cuda")).square().mean().backward()
+    optimizer.step()
+
+
+def test_a_step_takes_what_it_must():
+    """Counted by hand: weights, gradients and two moments, of four bytes each, and a little."""
+    from benchmarks.pretended import Places
+
+    weights = 4 * (3 * 900 + 900)
+    peak = counted(Places(), a_step)
+    assert 4 * weights < peak < 6 * weights + 4 * 4 * 7 * 900
+
+
+@pytest.mark.parametrize("large", [1, 1_000, 10**9])
+def test_what_is_not_computed_takes_as_much(large, monkeypatch):
+    """Sizes alone give the count of numbers: a layer, convolutions, a game that is evaluated."""
+    from benchmarks import memory
+    from benchmarks.pretended import Places
+
+    def convolved():
+        net = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Conv2d(8, 1, 3)
+        ).to("cuda", memory_format=torch.channels_last)
+        with torch.autocast("cuda", torch.bfloat16):
+            out = net(torch.rand(5, 1, 20, 20, device="cuda"))
+        out.float().square().sum().backward()
+
+    monkeypatch.setattr(memory, "LARGE", large)
+    for work in (a_step, convolved):
+        assert counted(memory.Sizes(), work) == counted(Places(), work)
+
+
+def test_memory_of_a_recipe(monkeypatch):
+    """Two turns of a small config, whole; none of it where there is no time; the error's name."""
+    from benchmarks import memory
+    from litgen import recipes, runs
+
+    module = recipes.load("flows/moons")
+    config = dataclasses.replace(module.GPU, couplings=2, hidden=(800,), turns=9, batch_size=500)
+    record = memory.measured("flows/moons", config)
+    assert record["recipe"] == "flows/moons"
+    assert record["stage"] == "whole"
+    assert record["turns"] == 2
+    assert 0 <= record["estimated_minutes"] < 1
+    assert 0 < record["of_which_turns_gb"] <= record["peak_gb"] < 0.1
+    late = memory.measured("flows/moons", config, seconds=1e-3)
+    assert late["stage"].endswith("cut off after 0 s")
+    monkeypatch.setattr(module, "train", lambda *_: runs.Run({}, {}, {}, []))
+    monkeypatch.setattr(module, "evaluate", lambda run, device: 1 / 0)
+    broken = memory.measured("flows/moons", config)
+    assert broken["stage"] == "in evaluation, ZeroDivisionError: division by zero"
+
+
+def test_memory_is_measured_once(monkeypatch, tmp_path):
+    """In processes of their own; the second call reads what the first has kept."""
+    from benchmarks import memory
+    from litgen import recipes
+
+    found = {"recipe": "", "peak_gb": 1.5, "stage": "whole", "turns": 2}
+    monkeypatch.setattr(recipes, "names", lambda: ["flows/moons", "gan/ring"])
+    monkeypatch.setattr(
+        memory, "measured", lambda name: found | {"recipe": name, "peak_gb": float(len(name))}
+    )
+    first = list(memory.run(SHORT))
+    monkeypatch.setattr(memory, "measured", lambda name: 1 / 0)
+    assert list(memory.run(SHORT)) == first
+    assert [record.get("recipe") for record in first[:2]] == ["flows/moons", "gan/ring"]
+    assert first[2]["largest"] == "flows/moons"
+    assert first[2]["peak_gb"] == 11.0
+    assert (first[2]["recipes"], first[2]["not_whole"]) == (2, 0)
+
+
+def test_what_stumbles_over_zeros_is_computed(monkeypatch):
+    """The second measurement is asked for values; the larger one counts."""
+    from benchmarks import memory
+
+    asked = []
+
+    def stumbling(name, computed=False):
+        asked.append(computed)
+        stage = "whole" if computed else "in training, ValueError: nothing varies"
+        return {"recipe": name, "peak_gb": 2.0 + computed, "stage": stage}
+
+    monkeypatch.setattr(memory, "measured", stumbling)
+    assert memory._measured("gan/ring")["peak_gb"] == 3.0
+    assert asked == [False, True]
+    monkeypatch.setattr(memory, "measured", lambda name: {"peak_gb": 1.0, "stage": "whole"})
+    assert memory._measured("gan/ring") == {"peak_gb": 1.0, "stage": "whole"}
+
+
+def test_a_process_that_dies_is_said(monkeypatch):
+    """Its record says so, and is not kept."""
+    import os
+
+    from benchmarks import memory
+
+    monkeypatch.setattr(memory, "measured", lambda name: os._exit(9))
+    record = memory._apart("flows/moons")
+    assert record == {"recipe": "flows/moons", "peak_gb": 0.0, "stage": "died, exit status 9"}
+    assert memory._kept("flows/moons") is None
+
+
+def test_launches_and_operations_are_counted():
+    """A product of 2 by 3 and 3 by 4 numbers: 48 operations; neither views nor the CPU's."""
+    from benchmarks.pretended import pretended
+
+    with pretended() as places:
+        left, right = torch.ones(2, 3, device="cuda"), torch.ones(3, 4, device="cuda")
+        assert (places.launches, places.operations) == (0, 0)
+        (left @ right).T.relu()
+        torch.ones(2, 3) @ torch.ones(3, 4)
+        assert (places.launches, places.operations) == (2, 48)

@@ -107,7 +107,9 @@ def coverage(points: Float[Tensor, "count 2"], modes: Modes, reach: float = 3.0)
     """
     if not len(points) or not points.isfinite().all():
         raise ValueError(f"finite points are needed, got {len(points)} with some that are not")
-    distance, which = torch.cdist(points, modes.centres.to(points)).min(dim=1)
+    centres = modes.centres.to(points)
+    exact = "donot_use_mm_for_euclid_dist"  # a product may be rounded to TF32, by more than std^2
+    distance, which = torch.cdist(points, centres, compute_mode=exact).min(dim=1)
     near = distance <= reach * modes.std
     counts = torch.bincount(which[near], minlength=len(modes.centres))
     share = counts.double() / counts.sum()

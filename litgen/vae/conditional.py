@@ -120,14 +120,14 @@ def log_conditional(
         samples: codes per example.
         generator: draws the noise, on x's device.
         chunk: codes decoded together; unless given, so many that about 1,000 examples are on a
-            CPU, 100,000 on other devices.
+            CPU, 20,000 on other devices.
 
     Raises:
         ValueError: ``samples`` or ``chunk`` is not positive, or another number of conditions than
             examples.
     """
     if chunk is None:
-        chunk = max(1, (1_000 if x.device.type == "cpu" else 100_000) // max(1, len(x)))
+        chunk = max(1, (1_000 if x.device.type == "cpu" else 20_000) // max(1, len(x)))
     if samples < 1 or chunk < 1:
         raise ValueError(f"samples and chunk must be positive, got {samples} and {chunk}")
     _check_count(x, condition)

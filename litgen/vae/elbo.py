@@ -116,13 +116,13 @@ def log_evidence(
         samples: importance samples per example.
         generator: draws the noise, on x's device.
         chunk: samples decoded together; unless given, so many that about 1,000 images are, which
-            stay in a CPU's cache, or 100,000 on other devices.
+            stay in a CPU's cache, or 20,000 on other devices.
 
     Raises:
         ValueError: ``samples`` or ``chunk`` is not positive.
     """
     if chunk is None:
-        chunk = max(1, (1_000 if x.device.type == "cpu" else 100_000) // max(1, len(x)))
+        chunk = max(1, (1_000 if x.device.type == "cpu" else 20_000) // max(1, len(x)))
     if samples < 1 or chunk < 1:
         raise ValueError(f"samples and chunk must be positive, got {samples} and {chunk}")
     mean, log_var = encoder(x)

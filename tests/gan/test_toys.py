@@ -142,3 +142,16 @@ def test_points_that_cannot_be_counted_are_refused() -> None:
     for points in (torch.zeros(0, 2), torch.tensor([[0.0, math.nan]])):
         with pytest.raises(ValueError, match="finite points are needed"):
             toys.coverage(points, modes)
+
+
+def test_coverage_does_not_round_distances() -> None:
+    """Points a thousandth inside and outside the reach, in single precision, eight ways round.
+
+    A distance made of products of matrices is off by more than that, as it is with TF32.
+    """
+    modes = toys.eight_gaussians()
+    angle = torch.arange(64, dtype=torch.float64) * 0.1
+    ring = 3 * modes.std * torch.stack([angle.cos(), angle.sin()], dim=1)
+    for share, near in ((0.999, 1.0), (1.001, 0.0)):
+        points = modes.centres.double().repeat(8, 1) + share * ring
+        assert toys.coverage(points.float(), modes).near == near

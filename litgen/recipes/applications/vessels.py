@@ -237,7 +237,7 @@ def distances(
     made = model(z, labels)
 
     def apart(a: Tensor, b: Tensor) -> float:
-        nearest = torch.cdist(a, b).min(dim=1).values
+        nearest = torch.cdist(a.double(), b.double()).min(dim=1).values  # by products, which round
         return (255 * nearest / math.sqrt(a.shape[1])).mean().item()
 
     return {

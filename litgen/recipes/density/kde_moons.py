@@ -99,7 +99,7 @@ def data(config: Config) -> tuple[str, ...]:
 
 def restore(run: Run) -> Kernels:
     """Return the estimate of a run."""
-    return Kernels(run.tensors["model.points"], run.tensors["model.bandwidth"].item())
+    return Kernels(run.part("model")["points"], run.tensors["model.bandwidth"].item())
 
 
 def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "count 2"]:
@@ -109,7 +109,8 @@ def sample(run: Run, count: int, generator: torch.Generator) -> Float[Tensor, "c
 
 def evaluate(run: Run, device: torch.device) -> dict[str, float]:
     """Compare a run's estimate with the test set anew."""
-    model = Kernels(run.tensors["model.points"].to(device), run.tensors["model.bandwidth"].item())
+    points, bandwidth = restore(run)
+    model = Kernels(points.to(device), bandwidth)
     return comparison.score(
         lambda count, generator: draw(model, count, generator),
         lambda x: model.log_prob(x.to(device)),

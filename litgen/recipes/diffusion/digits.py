@@ -236,8 +236,9 @@ def image_bits(
     def noisy(t: Tensor) -> tuple[Tensor, Tensor]:
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         x_t = ddpm.diffuse(x, t, noise, times)
+        parts = zip(*(part.split(1_000) for part in (x_t, t, none)), strict=True)
         with torch.no_grad(), mixed_precision(x.device, config.mixed):
-            output = model(x_t, t, none).float()
+            output = torch.cat([model(*part).float() for part in parts])
         return x_t, ddpm.denoised(output, x_t, t, times, config.prediction).x.clamp(-1, 1)
 
     middle, scale = torch.zeros(len(x), device=x.device), math.log((steps + 1) / 2)

@@ -130,7 +130,7 @@ def network(config: Config) -> DeepBach:
 
 
 def places(model: DeepBach, grids: Sequence[Grid], voice: int) -> Places:
-    """List every place of a voice, and how far its chorale can be moved.
+    """List every place of a voice on the CPU, and how far its chorale can be moved.
 
     Raises:
         ValueError: no chorales.
@@ -138,13 +138,16 @@ def places(model: DeepBach, grids: Sequence[Grid], voice: int) -> Places:
     if not grids:
         raise ValueError("no chorales to learn from")
     rows: list[tuple[Tensor, ...]] = []
+    device = next(model.parameters()).device
     for grid in grids:
         count = grid.tokens.shape[1]
-        at = torch.arange(count)[None]
-        one = grid.tokens[None], grid.metre[None], grid.fermata[None]
-        symbols, extras = model.inputs(*one, voice, at)
+        at = torch.arange(count, device=device)[None]
+        told = grid.tokens, grid.metre, grid.fermata
+        tokens, metre, fermata = (part[None].to(device) for part in told)
+        found = model.inputs(tokens, metre, fermata, voice, at)
+        symbols, extras = (part[0].cpu() for part in found)
         down, up = (torch.full((count,), limit) for limit in encoding.room(grid))
-        rows.append((symbols[0].byte(), extras[0], grid.tokens[voice].byte(), down, up))
+        rows.append((symbols.byte(), extras, grid.tokens[voice].byte(), down, up))
     return Places(*(torch.cat(column) for column in zip(*rows, strict=True)))
 
 
