@@ -742,7 +742,6 @@ def test_gatys_step_reports_ratios_and_losses(monkeypatch):
             assert losses[side] == pytest.approx(sum(losses["each"][side]) / 2, abs=1e-5)
 
 
-
 # memory ------------------------------------------------------------------------------------------
 
 
