@@ -56,37 +56,39 @@ class LimitedMemory(torch.optim.Optimizer):
         gradient, place = x.grad.flatten(1).clone(), x.flatten(1).clone()
         state = self.state[x]
         if not state:
-            state.update(steps=[], changes=[])
+            state.update(steps=[], changes=[], rho=[], scale=torch.ones_like(gradient[:, :1]))
             length = (1 / gradient.abs().sum(dim=1, keepdim=True)).clamp(max=1)
             direction = length * gradient
         else:
             step, change = place - state["place"], gradient - state["gradient"]
             self._remember(state, step, change, group["history"])
-            direction = _times_inverse(state["steps"], state["changes"], gradient)
+            pairs = list(zip(state["steps"], state["changes"], state["rho"], strict=True))
+            direction = _times_inverse(pairs, state["scale"], gradient)
         state.update(gradient=gradient, place=place)
         x -= group["rate"] * direction.view_as(x)
 
     def _remember(self, state: dict[str, Any], step: Tensor, change: Tensor, most: int) -> None:
-        """Keep the last step, zeros where it tells nothing, and the gradient's change."""
-        useful = (step * change).sum(dim=1, keepdim=True) > 1e-10
-        state["steps"].append(step * useful)
+        """Keep the last step and the gradient's change; rho is 0 where they tell nothing."""
+        inner = (step * change).sum(dim=1, keepdim=True)
+        useful = inner > 1e-10
+        squares = change.square().sum(dim=1, keepdim=True)
+        state["scale"] = torch.where(useful, inner / squares, state["scale"])
+        state["steps"].append(step)
         state["changes"].append(change)
+        state["rho"].append(torch.where(useful, 1 / inner, 0))
         if len(state["steps"]) > most:
-            del state["steps"][0], state["changes"][0]
+            del state["steps"][0], state["changes"][0], state["rho"][0]
 
 
-def _times_inverse(steps: list[Tensor], changes: list[Tensor], gradient: Tensor) -> Tensor:
+def _times_inverse(
+    pairs: list[tuple[Tensor, Tensor, Tensor]], scale: Tensor, gradient: Tensor
+) -> Tensor:
     """Return H g by the two loops: newest to oldest, a scale, oldest to newest."""
-    direction, shares = gradient, []
-    inner = [(s * y).sum(dim=1, keepdim=True) for s, y in zip(steps, changes, strict=True)]
-    rho = [torch.where(d > 0, 1 / d.clamp_min(1e-30), 0) for d in inner]
-    for s, y, r in zip(steps[::-1], changes[::-1], rho[::-1], strict=True):
-        shares.append(r * (s * direction).sum(dim=1, keepdim=True))
-        direction = direction - shares[-1] * y
-    scale = torch.ones_like(gradient[:, :1])
-    for y, d in zip(changes, inner, strict=True):  # the newest pair that says something
-        scale = torch.where(d > 0, d / y.square().sum(dim=1, keepdim=True).clamp_min(1e-30), scale)
-    direction = direction * scale
-    for s, y, r, share in zip(steps, changes, rho, shares[::-1], strict=True):
-        direction = direction + s * (share - r * (y * direction).sum(dim=1, keepdim=True))
+    direction, shares = gradient.clone(), []
+    for s, y, rho in reversed(pairs):
+        shares.append(rho * (s * direction).sum(dim=1, keepdim=True))
+        direction.addcmul_(shares[-1], y, value=-1)
+    direction *= scale
+    for (s, y, rho), share in zip(pairs, reversed(shares), strict=True):
+        direction.addcmul_(share - rho * (y * direction).sum(dim=1, keepdim=True), s)
     return direction
