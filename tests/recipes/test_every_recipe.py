@@ -512,6 +512,14 @@ def test_no_recipe_is_left_out() -> None:
     assert set(TINY) | elsewhere == set(recipes.names())
 
 
+def test_every_recipe_can_be_called_by_name() -> None:
+    """What the command line asks of each: train, data, evaluate, restore, and both configs."""
+    for name in recipes.names():
+        module = recipes.load(name)
+        for part in ("train", "data", "evaluate", "restore", "CPU", "GPU"):
+            assert hasattr(module, part), f"{name} has no {part}"
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_config_says_how_it_computes(name: str) -> None:
     """Whoever rounds to bfloat16 says so in the full config; nothing is compiled unsaid."""

@@ -242,4 +242,5 @@ def test_a_tiny_collapse_run() -> None:
     assert run.tensors["strong.rate"].shape == run.tensors["causal.rate"].shape == (4,)
     assert len(run.metrics) == 8
     assert run.metrics["causal_rate_free_bits_nats"] == run.tensors["causal.rate"][3].item()
+    assert shapes_collapse.restore(run) == config
     assert shapes_collapse.evaluate(run, CPU) == run.metrics

@@ -20,7 +20,7 @@ from litgen.runs import Run
 from litgen.training import half_rounded
 from litgen.vae import remedies
 
-__all__ = ["CPU", "GPU", "REMEDIES", "Config", "data", "evaluate", "prices", "train"]
+__all__ = ["CPU", "GPU", "REMEDIES", "Config", "data", "evaluate", "prices", "restore", "train"]
 
 REMEDIES = ("none", "warm-up", "cycles", "free bits")
 """The models of a stack, in this order."""
@@ -106,8 +106,12 @@ def data(config: Config) -> tuple[str, ...]:
     return ("ellipses",)
 
 
-def evaluate(run: Run, device: torch.device) -> dict[str, float]:
-    """Train anew with the run's config and seed, and return the rates: no weights are kept."""
+def restore(run: Run) -> Config:
+    """Return what a run was trained with: it keeps measures and no weights."""
     stored = dict(run.provenance["config"])
-    config = dataclasses.replace(Config(**stored), hidden=tuple(stored["hidden"]))
-    return train(config, run.provenance["seed"], device).metrics
+    return dataclasses.replace(Config(**stored), hidden=tuple(stored["hidden"]))
+
+
+def evaluate(run: Run, device: torch.device) -> dict[str, float]:
+    """Train anew with the run's config and seed, and return the rates."""
+    return train(restore(run), run.provenance["seed"], device).metrics
