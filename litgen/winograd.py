@@ -80,7 +80,7 @@ def bands(squares: Tensor) -> Iterator[tuple[slice, ...]]:
 
 
 class Winograd(torch.autograd.Function):
-    """The convolution of padded images, a band of tiles at a time. Implements eq:unet-tiles.
+    """The convolution of padded images, a band of tiles at a time. Implements eq:unet-winograd.
 
     Backwards, tiles are changed once more instead of being kept: they are 36/16 of the images.
     """
@@ -124,7 +124,7 @@ class Winograd(torch.autograd.Function):
 def of_weights(
     weight: Float[Tensor, "outputs inputs 3 3"],
 ) -> Float[Tensor, "36 inputs outputs"]:
-    """Return G w G', a matrix for each number of a tile: the weights' part of eq:unet-tiles."""
+    """Return G w G', a matrix for each number of a tile: the weights' part of eq:unet-winograd."""
     found = changed(weight.new_tensor(G), weight.permute(2, 3, 0, 1))
     return found.flatten(0, 1).mT
 

@@ -21,6 +21,9 @@ from torch import Tensor
 
 __all__ = ["LimitedMemory"]
 
+ROUNDING = 10
+"""Units of the last place of a gradient that its change has to exceed."""
+
 
 class LimitedMemory(torch.optim.Optimizer):
     """L-BFGS without line search, each row of one parameter tensor with a memory of its own.
@@ -61,16 +64,25 @@ class LimitedMemory(torch.optim.Optimizer):
             direction = length * gradient
         else:
             step, change = place - state["place"], gradient - state["gradient"]
-            self._remember(state, step, change, group["history"])
+            rounding = ROUNDING * torch.finfo(x.dtype).eps * (_size(change) + _size(gradient))
+            self._remember(state, step, change, rounding, group["history"])
             pairs = list(zip(state["steps"], state["changes"], state["rho"], strict=True))
             direction = _times_inverse(pairs, state["scale"], gradient)
         state.update(gradient=gradient, place=place)
         x -= group["rate"] * direction.view_as(x)
 
-    def _remember(self, state: dict[str, Any], step: Tensor, change: Tensor, most: int) -> None:
-        """Keep the last step and the gradient's change; rho is 0 where they tell nothing."""
+    def _remember(
+        self, state: dict[str, Any], step: Tensor, change: Tensor, rounding: Tensor, most: int
+    ) -> None:
+        """Keep the last step and the gradient's change if they tell any row something.
+
+        A change tells nothing where it goes against the step, or is not larger along it than
+        rounding may be; rho is 0 there.
+        """
         inner = (step * change).sum(dim=1, keepdim=True)
-        useful = inner > 1e-10
+        useful = inner > rounding * _size(step)
+        if not useful.any():
+            return
         squares = change.square().sum(dim=1, keepdim=True)
         state["scale"] = torch.where(useful, inner / squares, state["scale"])
         state["steps"].append(step)
@@ -78,6 +90,12 @@ class LimitedMemory(torch.optim.Optimizer):
         state["rho"].append(torch.where(useful, 1 / inner, 0))
         if len(state["steps"]) > most:
             del state["steps"][0], state["changes"][0], state["rho"][0]
+
+
+def _size(rows: Tensor) -> Tensor:
+    """Return the length of each row, (batch, 1)."""
+    size: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return size
 
 
 def _times_inverse(

@@ -118,11 +118,11 @@ def test_errors(normal: Draw) -> None:
 
 
 def test_a_step_that_tells_nothing_is_not_believed() -> None:
-    """Next to a bowl: on a slope (curved by 1e-12), on a hill, on a plain; these go by slopes.
+    """Next to a bowl: on a slope whose curve is rounding, a hill, a plain; these go by slopes.
 
     Gradients may be written into the same memory again and again. eq:gatys-lbfgs.
     """
-    curves = torch.tensor([[2.0], [1e-12], [-0.5], [0.0]], dtype=torch.float64)
+    curves = torch.tensor([[2.0], [4e-16], [-0.5], [0.0]], dtype=torch.float64)
     slopes = torch.tensor([[0.0], [0.25], [0.0], [0.0]], dtype=torch.float64)
     x = torch.tensor([[3.0], [0.0], [0.01], [7.0]], dtype=torch.float64).requires_grad_()
     optimizer, expected = LimitedMemory(x), x.detach().clone()
