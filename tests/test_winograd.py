@@ -42,7 +42,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_four_results_of_three_weights() -> None:
-    """eq:unet-winograd: A ((G w) * (B d)) is a sliding sum, for all unit weights and unit inputs."""
+    """eq:unet-winograd: A ((G w) * (B d)) is a sliding sum, for unit weights and inputs."""
     into, of, back = (
         torch.tensor(m, dtype=torch.float64) for m in (winograd.B, winograd.G, winograd.A)
     )
@@ -58,7 +58,7 @@ def test_four_results_of_three_weights() -> None:
 def test_it_is_a_convolution(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], padding: int, cached: int
 ) -> None:
-    """eq:unet-winograd: sides that four does not divide included; a band of tiles or all at once."""
+    """eq:unet-winograd: sides that four does not divide included; bands of tiles or all."""
     monkeypatch.setattr(winograd, "CACHED", cached)
     if min(size) + 2 * padding < 3:
         with pytest.raises(ValueError, match="padding 0 leave nothing"):
