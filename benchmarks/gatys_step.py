@@ -178,9 +178,9 @@ def litgen_steps(given: Setting, mixed: bool) -> Iterator[Tensor]:
     """Yield the picture after each step of litgen's descent."""
     network, canvas = recipe.fast(given.network, given.content, mixed)
     goal = gatys.aim(network, given.content, given.style, CONTENT, given.style_layers)
-    player = gatys.seeker(
-        canvas, LimitedMemory(canvas), network, goal, dict.fromkeys(CONTENT, 1.0), given.shares()
-    )
+    optimizer = LimitedMemory(canvas, reach=recipe.CPU.reach)
+    alpha = dict.fromkeys(CONTENT, 1.0)
+    player = gatys.seeker(canvas, optimizer, network, goal, alpha, given.shares())
     for _ in gatys.paint(player, 10**9):
         yield canvas.detach()
 

@@ -13,6 +13,7 @@ losses shares its passes through the network but not its steps. s is read off th
 that what cuts them between two steps, as a picture's pixels are cut, is part of the step.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,15 +36,19 @@ class LimitedMemory(torch.optim.Optimizer):
         x: (batch, ...), the parameters; rows are independent problems.
         rate: factor of every step.
         history: pairs (s, y) that are remembered.
+        reach: no number moves farther in a step; a row that wants to go farther goes a shorter
+            way in the same direction. Without line search a bad pair would throw it far off.
 
     Raises:
-        ValueError: a rate that is not positive, or no history.
+        ValueError: a rate or a reach that is not positive, or no history.
     """
 
-    def __init__(self, x: Tensor, rate: float = 1.0, history: int = 100):
-        if rate <= 0 or history < 1:
-            raise ValueError(f"rate and history must be positive, got {rate} and {history}")
-        super().__init__([x], {"rate": rate, "history": history})
+    def __init__(self, x: Tensor, rate: float = 1.0, history: int = 100, reach: float = math.inf):
+        if rate <= 0 or history < 1 or reach <= 0:
+            raise ValueError(
+                f"rate, history and reach must be positive, got {rate}, {history} and {reach}"
+            )
+        super().__init__([x], {"rate": rate, "history": history, "reach": reach})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -69,7 +74,9 @@ class LimitedMemory(torch.optim.Optimizer):
             pairs = list(zip(state["steps"], state["changes"], state["rho"], strict=True))
             direction = _times_inverse(pairs, state["scale"], gradient)
         state.update(gradient=gradient, place=place)
-        x -= group["rate"] * direction.view_as(x)
+        move = group["rate"] * direction
+        move *= (group["reach"] / move.abs().amax(dim=1, keepdim=True)).clamp(max=1)
+        x -= move.view_as(x)
 
     def _remember(
         self, state: dict[str, Any], step: Tensor, change: Tensor, rounding: Tensor, most: int

@@ -148,7 +148,13 @@ def test_each_weight_goes_its_own_way() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"optimiser": "adam", "rate": 0.03}, {"rate": 0.5}, {"history": 1}, {"pooling": "max"}],
+    [
+        {"optimiser": "adam", "rate": 0.03},
+        {"rate": 0.5},
+        {"history": 1},
+        {"reach": 1e-3},
+        {"pooling": "max"},
+    ],
 )
 def test_every_choice_is_heard(change: dict[str, object]) -> None:
     """Another optimiser, rate, memory or pooling gives another picture."""

@@ -1,6 +1,7 @@
 """Proof for litgen/style/memory.py: torch's own L-BFGS, row by row."""
 
 import copy
+import math
 from collections.abc import Callable
 
 import pytest
@@ -57,7 +58,7 @@ def test_every_row_goes_torchs_way(normal: Draw, rate: float, most: int) -> None
 def test_defaults_and_their_torch_twin(normal: Draw) -> None:
     """Rate 1, twenty pairs."""
     optimizer = LimitedMemory(normal(1, 3).requires_grad_())
-    assert optimizer.defaults == {"rate": 1.0, "history": 100}
+    assert optimizer.defaults == {"rate": 1.0, "history": 100, "reach": math.inf}
 
 
 def test_a_small_memory_holds_no_more(normal: Draw) -> None:
@@ -104,12 +105,34 @@ def test_it_goes_on_from_its_state(normal: Draw) -> None:
     assert torch.equal(*ends)
 
 
+def test_no_number_moves_farther_than_its_reach(normal: Draw) -> None:
+    """The same direction, shortened for the row that needs it and for no other. eq:gatys-lbfgs."""
+    scales = normal(2, 6).abs()
+    start = torch.stack([3 * normal(6), 1 + 1e-3 * normal(6)])
+    short, free = start.clone().requires_grad_(), start.clone().requires_grad_()
+    optimizer, other = LimitedMemory(short, reach=0.05), LimitedMemory(free)
+    for _ in range(6):
+        before = short.detach().clone()
+        with torch.no_grad():
+            free.copy_(before)
+        for x, each in ((short, optimizer), (free, other)):
+            each.zero_grad()
+            valley(x, scales).sum().backward()
+            each.step()
+        found, whole = short.detach() - before, free.detach() - before
+        most = whole.abs().amax(dim=1, keepdim=True)
+        expected = torch.where(most > 0.05, 0.05 / most * whole, whole)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
+        assert most[0] > 0.05
+    assert most[1] < 0.05
+
+
 def test_errors(normal: Draw) -> None:
-    """Rate, history, a closure, no gradient."""
+    """Rate, history, reach, a closure, no gradient."""
     x = normal(2, 6).requires_grad_()
-    for rate, history in ((0.0, 5), (-1.0, 5), (1.0, 0)):
-        with pytest.raises(ValueError, match="rate and history must be positive"):
-            LimitedMemory(x, rate, history)
+    for rate, history, reach in ((0.0, 5, 1.0), (-1.0, 5, 1.0), (1.0, 0, 1.0), (1.0, 5, 0.0)):
+        with pytest.raises(ValueError, match="rate, history and reach must be positive"):
+            LimitedMemory(x, rate, history, reach)
     with pytest.raises(ValueError, match="takes no closure"):
         LimitedMemory(x).step()
     x.sum().backward()

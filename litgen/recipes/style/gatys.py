@@ -66,6 +66,7 @@ class Config:
         optimiser: lbfgs or adam.
         rate: of the optimiser's steps.
         history: pairs that L-BFGS remembers.
+        reach: the largest change of a pixel in a step of L-BFGS.
         turns: steps.
         snapshots: moments at which the pictures are kept.
         mixed: let the network compute in bfloat16 where the hardware has it.
@@ -82,6 +83,7 @@ class Config:
     optimiser: Literal["lbfgs", "adam"] = "lbfgs"
     rate: float = 1.0
     history: int = 100
+    reach: float = 0.1
     turns: int = 32
     snapshots: int = 8
     mixed: bool = True
@@ -178,7 +180,7 @@ def fit(
     quick, canvas = fast(network, start, config.mixed)
     optimizer: torch.optim.Optimizer
     if config.optimiser == "lbfgs":
-        optimizer = LimitedMemory(canvas, config.rate, config.history)
+        optimizer = LimitedMemory(canvas, config.rate, config.history, config.reach)
     else:
         optimizer = torch.optim.Adam([canvas], config.rate)
     player = gatys.seeker(canvas, optimizer, quick, goal, content_weights, style_weights)
