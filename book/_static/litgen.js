@@ -333,7 +333,7 @@
       const compute = tinynet.network(payload.net);
       const { latent, neurons, bins } = payload;
       const cell = { width: 20, height: 40 };
-      const picture = element("canvas", { width: bins * cell.width, height: neurons * cell.height, role: "img", "aria-label": "Probabilities of a spike as grey squares, and spikes as strokes: one row a neuron, one column a bin" });
+      const picture = element("canvas", { style: `aspect-ratio: ${bins * cell.width} / ${neurons * cell.height}`, width: bins * cell.width, height: neurons * cell.height, role: "img", "aria-label": "Probabilities of a spike as grey squares, and spikes as strokes: one row a neuron, one column a bin" });
       picture.style.width = "100%";
       picture.style.imageRendering = "auto";
       const strength = element("input", { type: "range", min: 0, max: 2, step: 0.05, value: 1 });
@@ -2416,7 +2416,7 @@
     const count = labels.length;
     const shown = 10;
     const width = 620;
-    const canvas = element("canvas", { width, height: 640, role: "img", "aria-label": "A sherd and profiles that fit it, with the interval that holds 90 % of their weight" });
+    const canvas = element("canvas", { style: `aspect-ratio: ${width} / 640`, width, height: 640, role: "img", "aria-label": "A sherd and profiles that fit it, with the interval that holds 90 % of their weight" });
     const which = element("select", { "aria-label": "vessel" }, ...names.map((name, i) => element("option", { value: i }, name)));
     const ends = [0, 9].map((value) => element("input", { type: "range", min: 0, max: heights - 1, value }));
     const truth = element("input", { type: "checkbox" });
