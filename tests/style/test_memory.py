@@ -156,3 +156,20 @@ def test_a_step_that_tells_nothing_is_not_believed() -> None:
         optimizer.step()
         torch.testing.assert_close(x.detach()[1:], expected[1:])
     assert x[0].abs().item() < 1e-6
+
+
+def test_a_step_that_tells_no_row_anything_takes_no_place() -> None:
+    """Steps without slopes leave the pairs that are remembered as they were. eq:gatys-lbfgs."""
+    curves = torch.tensor([[2.0, 5.0], [1.0, 0.3]], dtype=torch.float64)
+    x = torch.tensor([[3.0, 1.0], [-2.0, 4.0]], dtype=torch.float64).requires_grad_()
+    optimizer = LimitedMemory(x, history=2)
+    for _ in range(4):
+        x.grad = (curves * x).detach()
+        optimizer.step()
+    x.grad = torch.zeros_like(x)
+    optimizer.step()
+    before = [step.clone() for step in optimizer.state[x]["steps"]]
+    for _ in range(4):
+        optimizer.step()
+    torch.testing.assert_close(optimizer.state[x]["steps"], before, rtol=0, atol=0)
+    assert all(step.abs().max() > 0 for step in before)
